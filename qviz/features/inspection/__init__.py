@@ -21,16 +21,17 @@ class ModelInfo:
 
     Attributes:
         sha256: Digest of the file, in hexadecimal.
-        scheme: How it is quantized, read from its tensors.
+        bytes: Size of the file.
+        scheme: How the file is quantized, according to its tensors.
         weight_bits: Bits per weight.
         inputs, outputs: Name, shape, dtype, scale and zero point of each tensor.
-        quantized_operators: How many of the operators compute on integers.
-        float_islands: Operator indices of each group of float operators in a quantized file.
-        decoder, decoders: The decoder in use, and all that fit the outputs.
-        post_process: Options of NMS inside the file, empty where it is outside.
+        quantized_operators: Number of operators that compute on integers.
+        float_islands: The operator indices of each group of float operators in a quantized file.
+        decoder, decoders: The decoder in use, and all decoders that fit the outputs.
+        post_process: Options of the NMS operator in the file; empty if the file has none.
         settings, settings_from: All settings except labels, and the source of each.
         warnings: Lint warnings.
-        made_from: Whether it was made from the given reference; None without one.
+        made_from: Whether it was made from the given reference; None if no reference was given.
     """
 
     name: str
@@ -60,7 +61,7 @@ class Info(Result):
 
     Attributes:
         models: One entry per file.
-        errors: One sentence per file that could not be read; only the command line collects them.
+        errors: One sentence for each file that could not be read; only the command line collects them.
     """
 
     ROWS: ClassVar[str] = "models"
@@ -75,8 +76,8 @@ def info(
     """Describe models.
 
     Args:
-        against: A reference, to check whether the models were made from it.
         errors: Sentences about files that could not be read.
+        against: A reference; the result says whether the models were made from it.
 
     Example:
         >>> with qviz.open(FLOAT32, INT8) as session:

@@ -1,15 +1,15 @@
 """Warnings about a model's input, its NMS with several threads, and its scheme.
 
-Input: normalised pixels 0..255 span an interval; the first quantizer can represent another one. What lies outside of
-it is clipped (`input_range`). A span that fills few of its steps, or that no usual normalisation gives, comes from
-wrong settings or from calibration without images (`input_normalisation`).
+Input: normalised pixels 0..255 span one interval, and the first quantizer may represent another. Pixels outside the
+latter are clipped (`input_range`). If the pixels use only a few of its steps, or span an interval that no usual
+normalisation gives, the settings are wrong or the model was calibrated without images (`input_normalisation`).
 
-NMS: TensorFlow Lite's regular NMS with N threads never detects class N. The threads take their next class from a common
+NMS: TensorFlow Lite's regular NMS with N threads never detects class N. The threads take their next class from a shared
 counter that starts at N and is incremented before it is read (`NonMaxSuppressionWorkerTask` in
-tensorflow/lite/kernels/detection_postprocess.cc; tensorflow issue 56058). Fast NMS, which takes all classes at once, is
-not affected.
+tensorflow/lite/kernels/detection_postprocess.cc; tensorflow issue 56058). Fast NMS, which processes all classes at
+once, is not affected.
 
-Scheme: whether a file is quantized as its name says, and throughout.
+Scheme: whether a file is quantized as its name says, and whether all of it is.
 """
 
 from __future__ import annotations
@@ -26,22 +26,23 @@ from qviz.structures import Graph, Op, Scheme, Settings, Tensor
 from qviz.tflite.scheme import CONVERSIONS, WITHOUT_INT8
 
 CLIPPED = 0.02
-"""Share of the pixels' span outside the quantizer's range from which there is a warning."""
+"""There is a warning if more than this share of the pixels' span lies outside the quantizer's range."""
 MIN_STEPS = 64
-"""Steps of the quantizer that the pixels of a channel should use: 6 bits. [0, 1] in a range of [-1, 1] uses 128."""
+"""Minimum number of the quantizer's steps that the pixels of a channel should use: 6 bits. Pixels in [0, 1] use 128
+steps of a range of [-1, 1]."""
 USUAL_SPANS = (0.9, 256.0)
-"""Narrowest and widest usual span of a channel: [0, 1], [-.5, .5] and pixels / 256; pixels 0..255."""
+"""Narrowest usual span of a channel (that of [0, 1], [-.5, .5] or pixels / 256) and widest (that of pixels 0..255)."""
 
 
 def input_warnings(model: LoadedModel) -> list[Warning]:
-    """Warnings about the input: one about clipping, or if nothing is clipped, the first of the others."""
+    """Warnings about the input: a warning about clipping or, if nothing is clipped, the first of the other warnings."""
     if model.settings.mean is None or model.settings.std is None:  # TensorFlow normalises
         return []
     return list(_input_range(model)) or [*_odd_settings(model), *_few_steps(model)][:1]
 
 
 def _input_range(model: LoadedModel) -> Iterator[Warning]:
-    """The first quantizer cannot represent all normalised pixels."""
+    """A warning if the first quantizer cannot represent all normalised pixels."""
     clipped = clipped_share(model.inspection.graph, model.settings)
     quantizer = input_range(model.inspection.graph)
     if clipped > CLIPPED and quantizer is not None:
@@ -57,7 +58,7 @@ def _input_range(model: LoadedModel) -> Iterator[Warning]:
 
 
 def _odd_settings(model: LoadedModel) -> Iterator[Warning]:
-    """No usual training normalises pixels like this."""
+    """A warning if pixels are normalised to a span that is not usual in training."""
     for low, high in channel_spans(model.settings):
         if not USUAL_SPANS[0] <= high - low <= USUAL_SPANS[1]:
             yield Warning(
@@ -69,7 +70,7 @@ def _odd_settings(model: LoadedModel) -> Iterator[Warning]:
 
 
 def _few_steps(model: LoadedModel) -> Iterator[Warning]:
-    """The first quantizer's range is far wider than the span of the pixels."""
+    """A warning if the first quantizer's range is far wider than the span of the pixels."""
     quantizer = input_range(model.inspection.graph)
     if quantizer is None or not quantizer[2] > 0:
         return
@@ -87,16 +88,17 @@ def _few_steps(model: LoadedModel) -> Iterator[Warning]:
 
 
 def step_count(steps: float) -> str:
-    """`12`, or `less than one`."""
+    """A number of steps as text: `12`, or `less than one`."""
     return f"{steps:.0f}" if steps >= 1 else "less than one"
 
 
 MIN_DETECTIONS = 20
-"""Objects per image that NMS inside the file should keep: images of COCO have up to 90, one in fifty more than 20."""
+"""Minimum number of objects per image that NMS inside the file should keep: images in COCO have up to 90 objects, and
+one in fifty has more than 20."""
 
 
 def capped_warnings(model: LoadedModel) -> Iterator[Warning]:
-    """NMS inside the file keeps few objects."""
+    """A warning if NMS inside the file keeps too few objects."""
     limit = model.inspection.post_process.get("max_detections")
     if limit is not None and limit < MIN_DETECTIONS:
         yield Warning(
@@ -109,7 +111,7 @@ def capped_warnings(model: LoadedModel) -> Iterator[Warning]:
 
 
 def bias_warnings(model: LoadedModel) -> Iterator[Warning]:
-    """Biases that were cut off at the end of their integer type."""
+    """A warning if biases are saturated, i.e. clipped to the range of their integer type."""
     if saturated := model.inspection.saturated_biases:
         graph = model.inspection.graph
         operators = listed([f"{order} ({graph.ops[order].kind})" for order in saturated], 3)
@@ -128,20 +130,20 @@ CALIBRATE = "Calibrate with real images prepared as for inference, or correct me
 
 
 def channel_spans(settings: Settings) -> list[tuple[float, float]]:
-    """Smallest and largest value of normalised pixels 0..255, per channel."""
+    """(smallest, largest) normalised value of pixels 0..255, for each channel."""
     assert settings.mean and settings.std, "settings are complete"
     ends = [((0 - mean) / std, (255 - mean) / std) for mean, std in zip(settings.mean, settings.std, strict=True)]
     return [(min(pair), max(pair)) for pair in ends]
 
 
 def pixel_span(settings: Settings) -> tuple[float, float]:
-    """Smallest and largest value of normalised pixels 0..255 over all channels."""
+    """(smallest, largest) normalised value of pixels 0..255 over all channels."""
     spans = channel_spans(settings)
     return min(low for low, _ in spans), max(high for _, high in spans)
 
 
 def clipped_share(graph: Graph, settings: Settings) -> float:
-    """Share of the span of normalised pixels that the first quantizer clips, in [0, 1]; 0 without a quantizer."""
+    """Share of the span of normalised pixels that the first quantizer clips, in [0, 1]; 0 if there is no quantizer."""
     quantizer = input_range(graph)
     if quantizer is None or settings.mean is None or settings.std is None:
         return 0.0
@@ -151,7 +153,7 @@ def clipped_share(graph: Graph, settings: Settings) -> float:
 
 
 def input_quantizer(graph: Graph) -> Tensor | None:
-    """The quantized tensor that images enter: the input itself, or the output of a QUANTIZE that reads it."""
+    """The first quantized tensor: the input itself, or the output of a QUANTIZE operator that reads it; else None."""
     entry = graph.input_tensors()[0]
     if entry.quantized:
         return entry
@@ -161,7 +163,7 @@ def input_quantizer(graph: Graph) -> Tensor | None:
 
 
 def input_range(graph: Graph) -> tuple[float, float, float] | None:
-    """(lowest value, highest value, scale) of the first quantizer."""
+    """(lowest value, highest value, scale) of the first quantizer, or None if there is none."""
     tensor = input_quantizer(graph)
     if tensor is None or tensor.quantization is None:
         return None
@@ -169,13 +171,13 @@ def input_range(graph: Graph) -> tuple[float, float, float] | None:
 
 
 USUAL_THREADS = (2, 4, 8)
-"""Thread counts that phone apps use."""
+"""Thread counts that are usual in phone apps."""
 
 
 def nms_warnings(inspection: Inspection, name: str, threads: int = 1) -> list[Warning]:
-    """A warning about the class that NMS never detects.
+    """A warning about the class that NMS never detects with several threads.
 
-    Threads: per interpreter, in the results that it is shown with.
+    threads: Threads per interpreter in the results beside which the warning is shown.
     """
     lost = lost_class(inspection, threads)
     if lost is not None:
@@ -206,7 +208,7 @@ def nms_warnings(inspection: Inspection, name: str, threads: int = 1) -> list[Wa
 
 
 def lost_by_threads(models: Sequence[LoadedModel], counts: Sequence[int]) -> list[str]:
-    """One sentence per thread count and class that is never detected with it."""
+    """One sentence for each thread count and class that is never detected with that many threads."""
     models_by_class: dict[tuple[int, str], list[str]] = {}
     for count in counts:
         for model in models:
@@ -224,7 +226,7 @@ ONE_THREAD = "Use one thread, or export the model with fast NMS, or without NMS.
 
 
 def lost_class(inspection: Inspection, threads: int) -> str | None:
-    """The quoted label of the class that is never detected, or None."""
+    """The quoted label of the class that is never detected with this many threads, or None."""
     options = inspection.post_process
     if not options.get("use_regular_nms") or not 1 < threads < options.get("num_classes", 0):
         return None
@@ -240,19 +242,19 @@ _CLAIMS = {  # the most specific first
     r"int8|integer|uint8|quant": {Scheme.INT8, Scheme.DYNAMIC_RANGE, Scheme.WEIGHT_ONLY, Scheme.INT16X8},
 }
 _INTEGER_FORM = {"ADD_N": "ADD", "SQUARE": "MUL"}
-"""Operator without an integer kernel -> one that has a kernel and computes the same."""
+"""Operator without an integer kernel -> operator that has one and can compute the same."""
 
 
 def scheme_warnings(model: LoadedModel) -> list[Warning]:
-    """Warnings about the scheme."""
+    """Warnings about the quantization scheme."""
     return [*_contradicting_name(model), *_float_islands(model)]
 
 
 def _contradicting_name(model: LoadedModel) -> Iterator[Warning]:
-    """The name claims another scheme than the tensors have; the most specific claim in it counts.
+    """A warning if the name claims another scheme than the tensors have; the most specific claim in the name counts.
 
-    `float` and `int8` may stand for inputs and outputs, so where both occur one of them has to be right. Of a variant
-    that qviz built, `MODEL + RECIPE`, the recipe alone is its own name; it may keep operators in float.
+    `float` and `int8` may refer to inputs and outputs, so if both occur, only one of them has to be right. A variant
+    built by qviz is called `MODEL + RECIPE`; only the recipe counts as its name, and it may keep operators in float.
     """
     built = " + " in model.name
     name = model.name.lower().rpartition(" + ")[2]
@@ -272,7 +274,7 @@ def _contradicting_name(model: LoadedModel) -> Iterator[Warning]:
 
 
 def _float_islands(model: LoadedModel) -> Iterator[Warning]:
-    """Float operators between integer ones; those at either end are not counted."""
+    """A warning if there are float operators between integer operators; those at either end do not count."""
     if model.scheme not in (Scheme.INT8, Scheme.INT16X8):
         return
     graph = model.inspection.graph
@@ -292,7 +294,7 @@ def _float_islands(model: LoadedModel) -> Iterator[Warning]:
 
 
 def _cure(ops: Iterable[Op]) -> str:
-    """Replace operators without an integer kernel; convert again those with one."""
+    """The cure: replace operators that have no integer kernel, and convert those again that have one."""
     unable = sorted({op.kind for op in ops if op.custom or op.kind in WITHOUT_INT8})
     able = sorted({op.kind for op in ops} - set(unable))
     sentences = []
@@ -314,16 +316,16 @@ def _it(kinds: Sequence[str]) -> str:
 
 
 def inner_islands(graph: Graph, islands: Iterable[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """The islands that depend on an integer operator and that an integer operator depends on.
+    """The islands with an operator that lies both after an integer operator and before another one.
 
-    Excludes post-processing at the end of the graph and preprocessing at its beginning.
+    This excludes post-processing at the end of the graph and preprocessing at its beginning.
     """
     after, before = _linked(graph, forwards=True), _linked(graph, forwards=False)
     return [island for island in islands if set(island) & after & before]
 
 
 def _linked(graph: Graph, forwards: bool) -> set[int]:
-    """Indices of the operators after an integer operator, or before one."""
+    """Indices of the operators that follow an integer operator (forwards) or precede one (not forwards)."""
     indices: set[int] = set()
     touched: set[int | None] = set()
     for op in graph.ops if forwards else reversed(graph.ops):

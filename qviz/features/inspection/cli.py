@@ -1,4 +1,4 @@
-"""`qviz info`: scheme, quantized operators, float islands, inputs and outputs, decoder, settings and warnings."""
+"""`qviz info` prints scheme, quantized operators, float islands, inputs, outputs, decoder, settings and warnings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
         from qviz.features.detection.models import load_model, read_source
         from qviz.features.inspection import info
 
-        for path in args.models:  # each file for itself: one that cannot be read does not hide the others
+        for path in args.models:  # one by one, so that a file that cannot be read does not hide the others
             try:
                 models.append(load_model(session.context.engine, read_source(path, session.settings)))
             except QvizError as error:
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _weights(model: ModelInfo) -> str:
-    """`8-bit weights with one scale per channel`; float weights have no scale."""
+    """A description of the weights, e.g. `8-bit weights with one scale per channel`; float weights have no scale."""
     if model.scheme == Scheme.RECORDED:
         return "no weights"
     scales = f" with one scale per {'channel' if model.per_channel else 'tensor'}" if model.weight_bits <= 8 else ""

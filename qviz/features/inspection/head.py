@@ -1,13 +1,14 @@
 """Warnings about the head of a quantized network: whether its integers can represent scores in [0, 1].
 
-step     one unit of a tensor's scale; TensorFlow Lite gives the 8-bit output of a sigmoid 1/256
+step     one unit of a tensor's scale; in TensorFlow Lite, that of a sigmoid's 8-bit output is 1/256
 range    the smallest and largest real value that a tensor can represent
 score    an output of LOGISTIC or SOFTMAX, or a product or maximum of such outputs
-path     the tensors from there to the graph's outputs (or to the inputs of a post-process), through operators that
-         move values without changing them. A LOGISTIC inside the network (SiLU) is not on it.
+path     the tensors from a score to the graph's outputs (or to the inputs of a post-processing operator), through
+         operators that move values without changing them. A LOGISTIC inside the network (SiLU) is not on the path.
 
-The slope of a sigmoid is p (1 - p), so a step of its input changes a score p by step * p (1 - p), computed at the
-threshold. The path is found in one pass along the operators and one back; the file's order is the order of running.
+The slope of a sigmoid is p (1 - p), so a step of its input changes a score p by step * p (1 - p), which is computed at
+the threshold. The path is found in one forward and one backward pass over the operators, which are in order of
+execution.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class ScorePath:
     """The path of the scores.
 
     Attributes:
-        contents: Tensor index -> what its values are: {SCORE}, {OTHER} or both.
+        contents: Tensor index -> the kinds of values that it contains: {SCORE}, {OTHER} or both.
         tensors: Indices of the tensors on the path.
     """
 
@@ -46,17 +47,17 @@ class ScorePath:
     tensors: frozenset[int]
 
     def ops(self, kinds: Iterable[str]) -> list[Op]:
-        """The operators of these types whose output is on the path."""
+        """The operators of these kinds that have an output on the path."""
         return [op for op in self.graph.ops if op.kind in kinds and self.tensors & set(op.outputs)]
 
     def scores(self, mixed: bool) -> list[Tensor]:
-        """The tensors on the path with scores: alone, or beside other values."""
+        """The tensors on the path that contain only scores or, if `mixed`, scores and other values."""
         contents = frozenset({SCORE, OTHER}) if mixed else ONLY_SCORES
         return [self.graph.tensors[index] for index in sorted(self.tensors) if self.contents.get(index) == contents]
 
 
 def score_path(graph: Graph) -> ScorePath:
-    """The path of this graph's scores; empty where it has none."""
+    """The path of the scores in this graph."""
     contents = _contents(graph)
     path = set(graph.outputs)
     for op in reversed(graph.ops):
@@ -85,57 +86,57 @@ def _output_contents(graph: Graph, op: Op, inputs: list[frozenset[str]]) -> froz
         return ONLY_SCORES
     if op.kind in DATA_MOVERS:
         return frozenset().union(*inputs)
-    # a product with a constant may have any size: decoding of boxes begins with one
+    # a product with a constant may be arbitrarily large; for example, decoding of boxes begins with one
     bounded = op.kind in ("REDUCE_MAX", "TOPK_V2") or not any(tensor.constant for tensor in graph.op_inputs(op))
     scores = op.kind in PRODUCTS and bounded and all(kind == ONLY_SCORES for kind in inputs)
     return frozenset({SCORE if scores else OTHER})
 
 
 COARSE = 0.02
-"""Maximum step of scores: 50 steps for [0, 1], where 8 bits have 256."""
+"""Maximum step of scores: 50 steps for [0, 1], of the 256 that are possible with 8 bits."""
 COARSE_LOGITS = 0.05
-"""Maximum change of a score at the threshold by one step of the sigmoid's input."""
+"""Maximum change that one step of a sigmoid's input may cause in a score at the threshold."""
 MIN_HIGH_SCORE, MAX_LOW_SCORE = 0.9, 0.05
-"""Scores that the range of a sigmoid's input must allow at its ends."""
+"""The range of a sigmoid's input must allow scores at least as high and as low as these."""
 MIN_TOP = 0.95
-"""Upper end that the range of a tensor of scores must reach."""
+"""Value that the upper end of the range of a tensor with scores must reach."""
 
 
 def head_warnings(graph: Graph, name: str, has_class_column: bool = False, classes: int = 0) -> list[Warning]:
-    """Warnings about the head; none where scores are floats or computed outside the file.
+    """Warnings about the head; empty if the scores are floats or are computed outside the file.
 
     Args:
-        has_class_column: Whether an output holds the class number beside box and score, as end-to-end heads do.
-        classes: Number of classes, 0 where it is unknown.
+        has_class_column: Whether an output contains class numbers beside boxes and scores, as in end-to-end heads.
+        classes: Number of classes; 0 if it is unknown.
     """
     path = score_path(graph)
     shared = list(_class_shares_scale(path, name, classes)) if has_class_column else []
     shared = shared or list(_shared_concat_scale(path, name)) or list(_boxes_share_scale(path, name))
-    coarse = [] if shared else list(_score_resolution(path, name))  # the other warning contains the step
+    coarse = [] if shared else list(_score_resolution(path, name))  # the warning about the scale also states the step
     return [*shared, *coarse, *_sigmoid_saturated(path, name), *_scores_below_one(path, name)]
 
 
 IF_CONFIRMED = "If qviz diagnose confirms that this costs objects:"
-"""Before a cure: what a file looks like is an observation, and no cause until an experiment has shown it."""
+"""Precedes a cure, because what is seen in a file is a cause of lost objects only if an experiment confirms it."""
 SEPARATE = "build it with qviz quantize --recipe int8 --cures split_head from the float file"
 KEEP_IN_FLOAT = (
     "keep this operator and those after it in float (qviz quantize --keep-operators, numbered as in the float file)"
 )
 JOINS = ("CONCATENATION", "PACK")
 AFTER_JOIN = ("DEQUANTIZE", "QUANTIZE", "TRANSPOSE")
-"""Operators that may follow the join of a head that can be split."""
+"""Operators that may follow the concatenation in a head that can be split."""
 MAX_CLASS_NUMBER = 100
-"""A range that ends at a whole number up to this one may be that of class numbers, where their count is unknown."""
+"""If the number of classes is unknown, a range that ends at a whole number up to this may be that of class numbers."""
 MIN_PIXELS = 16
-"""Upper end of a range from which boxes are taken to be in pixels."""
+"""If the upper end of their range is above this, boxes are assumed to be in pixels."""
 NORMALISED = 2.0
-"""Largest value of normalised boxes; they may reach beyond the image."""
+"""Largest value of normalised boxes, which may extend beyond the image."""
 
 
 def _separate(path: ScorePath, op: Op) -> str:
-    """The cure that cuts the head apart; empty where more than a change of format or layout follows the join."""
+    """The cure that splits the head; empty if more than a change of format or layout follows the concatenation `op`."""
     tensor = path.graph.outputs[0] if len(path.graph.outputs) == 1 else None
-    for _ in path.graph.ops:  # at most all of them: a file may have a cycle
+    for _ in path.graph.ops:  # at most as often as there are operators, because a file may contain a cycle
         if tensor is None or tensor == op.outputs[0]:
             break
         last = path.graph.producer(tensor)
@@ -144,7 +145,7 @@ def _separate(path: ScorePath, op: Op) -> str:
 
 
 def _class_shares_scale(path: ScorePath, name: str, classes: int) -> Iterator[Warning]:
-    """Box, score and class number of an end-to-end head share one scale, set by the class number or by the box."""
+    """A warning if box, score and class number share a scale that the class number or the box determines."""
     joined = [op for op in path.ops(JOINS) if _step(path.graph.tensors[op.outputs[0]]) > COARSE]
     if not joined:
         return
@@ -166,7 +167,7 @@ def _class_shares_scale(path: ScorePath, name: str, classes: int) -> Iterator[Wa
 
 
 def _boxes_share_scale(path: ScorePath, name: str) -> Iterator[Warning]:
-    """Boxes are concatenated with values of a far wider range, for example logits."""
+    """A warning if boxes are concatenated with values of a far wider range, such as logits."""
     for op in path.ops(JOINS):
         step = _step(tensor := path.graph.tensors[op.outputs[0]])
         for part in path.graph.op_inputs(op):
@@ -188,7 +189,7 @@ def _boxes_share_scale(path: ScorePath, name: str) -> Iterator[Warning]:
 
 
 def _computed_range(path: ScorePath, tensor: Tensor) -> tuple[float, float] | None:
-    """Ends of what the operator behind a tensor can compute from its inputs' ranges; None where that is not known."""
+    """(lowest, highest) value that a tensor's operator can compute from the ranges of its inputs; None if unknown."""
     op = path.graph.producer(tensor.index)
     while op is not None and op.kind in DATA_MOVERS - set(JOINS) and op.inputs and op.inputs[0] is not None:
         op = path.graph.producer(op.inputs[0])
@@ -209,7 +210,7 @@ def _computed_range(path: ScorePath, tensor: Tensor) -> tuple[float, float] | No
 
 
 def _shared_concat_scale(path: ScorePath, name: str) -> Iterator[Warning]:
-    """Boxes and scores are concatenated on one scale, which is set by the boxes."""
+    """A warning if boxes and scores are concatenated with a common scale, which the boxes determine."""
     mixed = {tensor.index for tensor in path.scores(mixed=True)}
     joined = [op for op in path.ops(JOINS) if op.outputs[0] in mixed]
     worst = max(joined, key=lambda op: _step(path.graph.tensors[op.outputs[0]]), default=None)
@@ -229,7 +230,7 @@ def _shared_concat_scale(path: ScorePath, name: str) -> Iterator[Warning]:
 
 
 def _score_resolution(path: ScorePath, name: str) -> Iterator[Warning]:
-    """Scores have too few steps: their own, or those of the sigmoid's input."""
+    """A warning if scores have too few steps, either of their own tensor or of the sigmoid's input."""
     cure = "Keep the last operators in float or 16 bits, or give the scores their own range."
     tensor = max(path.scores(mixed=False), key=_step, default=None)
     if tensor is not None and _step(tensor) > COARSE:
@@ -257,7 +258,7 @@ def _score_resolution(path: ScorePath, name: str) -> Iterator[Warning]:
 
 
 def _sigmoid_saturated(path: ScorePath, name: str) -> Iterator[Warning]:
-    """The range of a sigmoid's input limits its scores; of several sigmoids, the narrowest."""
+    """A warning if the range of a sigmoid's input limits its scores; of several sigmoids, about the narrowest range."""
     ends = {op.order: tuple(map(_sigmoid, _range(_logits(path, op)))) for op in _sigmoids(path)}
     op = min(_sigmoids(path), key=lambda op: ends[op.order][1] - ends[op.order][0], default=None)
     if op is None or (ends[op.order][0] <= MAX_LOW_SCORE and ends[op.order][1] >= MIN_HIGH_SCORE):
@@ -274,7 +275,7 @@ def _sigmoid_saturated(path: ScorePath, name: str) -> Iterator[Warning]:
 
 
 def _scores_below_one(path: ScorePath, name: str) -> Iterator[Warning]:
-    """The range of scores ends below 1: set by other values, or by calibration without a clear object."""
+    """A warning if the range of scores ends below 1, because of other values or calibration without clear objects."""
     tensors = [tensor for mixed in (False, True) for tensor in path.scores(mixed) if _step(tensor) > 0]
     lowest = min(tensors, key=lambda tensor: _range(tensor)[1], default=None)
     if lowest is not None and (high := _range(lowest)[1]) < MIN_TOP:
@@ -293,7 +294,7 @@ def _makers(path: ScorePath, tensor: Tensor) -> tuple[int, ...]:
 
 
 def _sigmoids(path: ScorePath) -> list[Op]:
-    """The sigmoids on the path that read integers."""
+    """The sigmoids on the path whose input is quantized."""
     return [op for op in path.ops({"LOGISTIC"}) if op.inputs and op.inputs[0] is not None and _step(_logits(path, op))]
 
 
@@ -303,7 +304,7 @@ def _logits(path: ScorePath, op: Op) -> Tensor:
 
 
 def _step(tensor: Tensor) -> float:
-    """The scale; 0 for floats and where the file has no usable scale."""
+    """The scale of a tensor; 0 for floats, and if the file has no usable scale."""
     quantization = tensor.quantization
     if quantization is None or not tensor.quantized or quantization.per_channel or tensor.dtype not in _BITS:
         return 0.0

@@ -1,4 +1,4 @@
-"""Warnings about models, found in their files without running them."""
+"""Warnings about models that can be found in their files without running them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COMPARED_SETTINGS = ("mean", "std", "channels", "resize", "nms_iou", "max_detect
 
 
 def lint_model(model: LoadedModel, threads: int = 1) -> list[Warning]:
-    """Warnings about one model. threads: per interpreter, in the results that they are shown with."""
+    """Warnings about one model. threads: threads per interpreter in the results beside which they are shown."""
     return [
         *_origin(model),
         *_kernels(model),
@@ -40,14 +40,14 @@ def lint_model(model: LoadedModel, threads: int = 1) -> list[Warning]:
 
 
 def lint_all(context: Context, models: Sequence[LoadedModel]) -> list[Warning]:
-    """All warnings about the models and their comparison with the first one, the most serious first."""
+    """All warnings about the models and about comparing them with the first one, most serious first."""
     warnings = assumed_settings(models[0])
     warnings += [warning for model in models for warning in lint_model(model, context.threads)]
     return lint_origin(context, models[0], models[1:]) + warnings + lint_comparison(models[0], models[1:])
 
 
 def lint_origin(context: Context, reference: LoadedModel, variants: Sequence[LoadedModel]) -> list[Warning]:
-    """A warning about each variant that was not made from the reference; the weights are compared in workers."""
+    """A warning about each variant that was not made from the reference; workers compare the weights."""
     return [
         warning
         for variant in variants
@@ -56,16 +56,16 @@ def lint_origin(context: Context, reference: LoadedModel, variants: Sequence[Loa
 
 
 def lint_built(context: Context, reference: LoadedModel, data: bytes, name: str) -> tuple[Warning, ...]:
-    """Warnings about a file that was built from the reference, and the settings that were assumed for it.
+    """Warnings about a file that was built from the reference, and about settings assumed for the reference.
 
-    The file is loaded and run once in a worker. Raises ModelError where it cannot be run.
+    The file is loaded in a worker. Raises ModelError if it cannot be run.
     """
     built = follow(load_model(context.engine, ModelSource(name, data)), reference)
     return (*_unfolded(reference), *assumed_settings(reference), *lint_model(built))
 
 
 def lint_comparison(reference: LoadedModel, variants: Sequence[LoadedModel]) -> list[Warning]:
-    """Differences besides quantization that may cause a loss."""
+    """Warnings about differences, apart from quantization, that may cause a loss."""
     warnings: list[Warning] = []
     for variant in variants:
         if variant.layers_available and reference.layers_available:  # TensorFlow does its own preprocessing and NMS
@@ -75,7 +75,7 @@ def lint_comparison(reference: LoadedModel, variants: Sequence[LoadedModel]) -> 
 
 
 def _origin(model: LoadedModel) -> Iterator[Warning]:
-    """The model was converted, or TensorFlow runs it."""
+    """A warning if the model was converted, or if TensorFlow runs it."""
     if model.converted_from.endswith(UNFOLDED):
         yield from _unfolded(model)
     elif model.converted_from:
@@ -109,11 +109,11 @@ def _origin(model: LoadedModel) -> Iterator[Warning]:
 
 
 UNFOLDED = " .tflite file"
-"""The end of `LoadedModel.converted_from` where a .tflite file was unfolded."""
+"""The end of `LoadedModel.converted_from` if the weights of a .tflite file were dequantized to float32."""
 
 
 def _unfolded(model: LoadedModel) -> Iterator[Warning]:
-    """A file with compressed weights was unfolded to float32 before something was built from it."""
+    """A warning if a file with compressed weights was dequantized to float32 before a variant was built from it."""
     if model.converted_from.endswith(UNFOLDED):
         scheme = model.converted_from.removesuffix(UNFOLDED)
         yield Warning(
@@ -126,9 +126,9 @@ def _unfolded(model: LoadedModel) -> Iterator[Warning]:
 
 
 def assumed_settings(model: LoadedModel) -> list[Warning]:
-    """A warning that lists the settings which the model does not state, and the reason for each value.
+    """A warning that lists the settings that the model does not state, with the reason for each value.
 
-    Only for the reference of a comparison, because its variants use the same settings.
+    It is only given for the reference of a comparison, because variants use the same settings.
     """
     if not model.reads_outputs:
         return []
@@ -152,7 +152,7 @@ def assumed_settings(model: LoadedModel) -> list[Warning]:
 
 PREPARATION = ("mean", "std", "channels")
 ASSUMED = {"default": "as usual for this head", "guess": "from the most confident detections on a few images"}
-"""Source of a setting -> why it was taken."""
+"""Source of a setting -> why that value is used."""
 
 
 def _head(model: LoadedModel) -> list[Warning]:
@@ -162,7 +162,7 @@ def _head(model: LoadedModel) -> list[Warning]:
 
 
 def _reading(model: LoadedModel) -> Iterator[Warning]:
-    """How the outputs are read: found out by trying, without sense, or with a reservation."""
+    """Warnings about how the outputs are decoded: the decoder was guessed, the boxes are implausible, or a remark."""
     inspection = model.inspection
     decoder = DECODERS.get(inspection.decoder)
     if decoder is None:
@@ -200,7 +200,7 @@ def _kernels(model: LoadedModel) -> Iterator[Warning]:
 
 
 def _label_count(model: LoadedModel) -> Iterator[Warning]:
-    """The number of names differs from the number of classes; a background class may have a name or not."""
+    """A warning if the numbers of names and classes differ, even allowing for a background class."""
     decoder, names = DECODERS.get(model.inspection.decoder), len(model.inspection.labels)
     classes = decoder.class_count(model.inspection.graph) if decoder else None
     if classes and names and names not in (classes, classes - (model.settings.class_offset or 0)):
@@ -233,7 +233,7 @@ def _settings_differ(reference: LoadedModel, variant: LoadedModel) -> Iterator[W
 
 
 def _normalises_inside(*models: LoadedModel) -> bool:
-    """Whether one of the models takes raw pixels: it normalises them itself, so its mean and std differ rightly."""
+    """Whether one of the models takes raw pixels and normalises them itself, so that mean and std may differ."""
     return any(raw_pixels(model.inspection.graph.input_tensors()[0]).given() for model in models)
 
 
@@ -260,7 +260,7 @@ def _differences(
     reference: LoadedModel,
     variant: LoadedModel,
 ) -> str:
-    """`b.tflite uses std 1, a.tflite uses std 255.`"""
+    """A sentence about differing values, such as `b.tflite uses std 1; a.tflite uses std 255.`"""
     uses, other = (", ".join(f"{name} {_plain(values.get(name))}" for name in names) for values in (second, first))
     return f"{variant.name} uses {uses}; {reference.name} uses {other}."
 

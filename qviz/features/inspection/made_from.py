@@ -1,6 +1,6 @@
-"""Whether a variant was made from the reference: input size, classes, layers and weights.
+"""Decide whether a variant was made from the reference, from input size, classes, layers and weights.
 
-Quantization moves a weight by at most half a step of its scale; `weights` compares the layers of two files.
+Quantization changes a weight by at most half a step of its scale; `weights` compares the layers of two files.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from qviz.formatting import plural
 from qviz.tflite.inputs import input_size
 
 OTHER_SHARE = 0.05
-"""Share of the compared layers that may hold other weights: a layer whose pairing is wrong is no other network."""
+"""Share of the compared layers that may have other weights, because a few wrongly paired layers do not mean that it is
+another network."""
 
 
 NOT_SAME = "not_same_network"
@@ -36,9 +37,9 @@ class MadeFrom:
         value: `yes`, `no` or `unknown`.
         reason: One sentence.
         cure: What to change, or which file to give instead; empty if nothing is wrong.
-        code: `not_same_network` or `other_input_size`, where value is `no`.
-        largest_weight_error_steps: Of the layers that were compared as they are, in steps of the variant's weight
-            scales; None where nothing could be compared.
+        code: `not_same_network` or `other_input_size` if the value is `no`, else empty.
+        largest_weight_error_steps: Largest error of a weight, in steps of the variant's weight scales, over the layers
+            that are not rescaled, reversed or permuted; None if there are none.
     """
 
     value: str
@@ -51,7 +52,7 @@ class MadeFrom:
 
 
 def made_from(context: Context, reference: LoadedModel, variant: LoadedModel) -> MadeFrom:
-    """Compare two loaded models; the weights are read in a worker, once per pair of files."""
+    """Compare two loaded models; a worker compares the weights, once for each pair of files."""
     if not (reference.layers_available and variant.layers_available):
         return MadeFrom("unknown", "One of the models is not a .tflite file, so their weights are not compared.")
     if reference.digest == variant.digest:
@@ -73,7 +74,7 @@ _COMPARISONS = LRUCache[WeightComparison](256)
 
 
 def origin_warnings(reference: LoadedModel, variant: LoadedModel, origin: MadeFrom) -> Iterator[Warning]:
-    """A warning where the variant was not made from the reference."""
+    """A warning if the variant was not made from the reference."""
     if origin.value == "no":
         opening = f"{variant.name} was not made from {reference.name}. "
         message = f"{opening if origin.code == NOT_SAME else ''}{origin.reason}"
@@ -108,7 +109,7 @@ def judged(reference: LoadedModel, variant: LoadedModel, comparison: WeightCompa
 
 
 def _architecture_answer(reference: LoadedModel, variant: LoadedModel, comparison: WeightComparison) -> MadeFrom | None:
-    """`no` where the networks differ in their classes or layers, else None."""
+    """The answer `no` if the networks differ in their classes or layers, else None."""
     first, second = (_class_count(model) for model in (reference, variant))
     if first and second and first != second:
         reason = f"It has {plural(second, 'class')}, the reference {first}."
@@ -121,7 +122,7 @@ def _architecture_answer(reference: LoadedModel, variant: LoadedModel, compariso
 
 
 def _weights_answer(comparison: WeightComparison) -> MadeFrom | None:
-    """What the weights alone say; None where too few layers can be compared."""
+    """The answer from the weights alone; None if too few layers can be compared."""
     layers = comparison.compared
     if not comparison.enough:
         return None
@@ -130,7 +131,7 @@ def _weights_answer(comparison: WeightComparison) -> MadeFrom | None:
 
 
 def _other_weights(layers: Sequence[LayerWeights], counts: Counter[str]) -> MadeFrom | None:
-    """`no` where the weights are not the reference's as they stand, else None."""
+    """The answer `no` if the weights are not those of the reference as it is, else None."""
     of_all = f"of {plural(len(layers), 'compared layer')}"
     if counts["other"] > OTHER_SHARE * len(layers):
         worst = max(layer.steps for layer in layers if layer.kind == "other")
@@ -159,7 +160,7 @@ def _other_weights(layers: Sequence[LayerWeights], counts: Counter[str]) -> Made
 
 
 def _likeness(layers: int, counts: Counter[str]) -> str:
-    """How the weights of a file that was made from the reference differ from it."""
+    """A sentence about how the weights of a file that was made from the reference differ from the reference's."""
     of_all = f"of {plural(layers, 'compared layer')}"
     if counts["trained"] > layers / 2:
         return (

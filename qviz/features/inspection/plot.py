@@ -1,4 +1,4 @@
-"""A chart of the quantized and float operators of each file."""
+"""A chart of the numbers of quantized and float operators in each file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from qviz.features.inspection import Info
 
 
 def figure(result: Info) -> go.Figure:
-    """Stacked bars, one per model: quantized and float operators."""
+    """Stacked bars of quantized and float operators, one bar per model."""
     names = [plain(model.name) for model in result.models]
     quantized = [model.quantized_operators for model in result.models]
     floats = [model.operators - model.quantized_operators for model in result.models]

@@ -1,4 +1,4 @@
-"""The description of a file in a sentence."""
+"""The description of each file in a sentence."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from qviz.formatting import megabytes, plural
 
 
 def verdict(result: Info) -> str:
-    """One sentence per model."""
+    """One sentence for each model, followed by the errors."""
     return " ".join([*map(_sentence, result.models), *result.errors])
 
 
@@ -22,7 +22,7 @@ def _sentence(model: ModelInfo) -> str:
 
 
 NOT_COMPARABLE = ("not_same_network", "other_input_size")
-"""Codes of warnings that come before any finding: the figures then show more than quantization."""
+"""Codes of warnings that are shown before any finding, because the numbers then reflect more than quantization."""
 
 
 def headline(warnings: Iterable[Warning], finding: str) -> str:

@@ -14,9 +14,9 @@ class Warning:
         message: What is wrong.
         cure: What to do about it.
         model: Name of the model, or empty for a comparison.
-        advice: Whether it concerns speed or devices only, not the results; then only `qviz info` shows it.
-        operators: The operators of the model that it is about. What it costs is not known before an experiment
-            (`qviz diagnose`) has shown it.
+        advice: Whether it only concerns speed or devices and not the results; only `qviz info` shows such warnings.
+        operators: Indices of the operators concerned. How much they cost is unknown until an experiment
+            (`qviz diagnose`) shows it.
     """
 
     code: str

@@ -1,4 +1,4 @@
-"""The weights of a variant against those of the reference, layer by layer, in steps of the variant's scales.
+"""Compare the weights of a variant with those of the reference, layer by layer, in steps of the variant's scales.
 
 rounded    within one step (rounding by GPTQ or AdaRound included)
 rescaled   within one step, after one factor per output or input channel: a folded multiplication, equalization
@@ -23,23 +23,24 @@ from qviz.tflite.schema import read_graph
 from qviz.tflite.scheme import WEIGHT_KINDS
 
 STEPS = 1.0
-"""Largest error of a rounded weight, in steps; rounding to nearest gives 0.5, GPTQ and a second rounding up to 1."""
+"""Largest error of a rounded weight in steps; it is 0.5 for rounding to nearest, and up to 1 for GPTQ or a second
+rounding."""
 TOLERANCE = 1e-3
-"""Steps by which float arithmetic may exceed STEPS."""
+"""Number of steps by which an error may exceed STEPS because of float arithmetic."""
 TRAINED_RMS, TRAINED_COSINE = 3.0, 0.98
-"""Largest root mean square error in steps of 8 bits that training for quantization leaves, and least cosine."""
+"""Largest root mean square error, in steps of 8 bits, and smallest cosine after quantization-aware training."""
 MIN_PER_FACTOR = 4
-"""Weights per factor that a layer needs before a fit by factors says anything."""
+"""Minimum number of weights per factor for a fit of factors to be meaningful."""
 MIN_PAIRED = 0.5
-"""Share of the reference's weighted layers that need a partner of the same shape."""
+"""Share of the reference's layers with weights that must have a partner of the same shape."""
 MAX_CHANNELS = 4096
-"""Output channels up to which another order of them is looked for."""
+"""Maximum number of output channels for which another order is searched."""
 _LARGEST_INTEGER = {"int8": 127, "uint8": 127, "int4": 7, "int2": 1}
 
 
 @dataclass(frozen=True, slots=True)
 class LayerWeights:
-    """One layer's weights against its partner's.
+    """The comparison of a layer's weights with its partner's.
 
     Attributes:
         order: The operator's index in the variant's file.
@@ -54,26 +55,26 @@ class LayerWeights:
 
 @dataclass(frozen=True, slots=True)
 class WeightComparison:
-    """All layers that have weights on both sides. layers: number of those of the reference that hold weights."""
+    """The comparison of all layers that have weights in both files. layers: how many the reference has."""
 
     layers: int
     compared: tuple[LayerWeights, ...]
 
     @property
     def enough(self) -> bool:
-        """Whether enough layers have a partner for a statement about the whole network."""
+        """Whether enough layers have a partner to judge the whole network."""
         return bool(self.compared) and len(self.compared) >= MIN_PAIRED * self.layers
 
 
 def compare_weights_job(reference: Blob, variant: Blob) -> WeightComparison:
-    """In a worker: the comparison of every layer that has weights in both files. Raises ModelError."""
+    """Compare, in a worker, every layer that has weights in both files. Raises ModelError."""
     first, second = reference.read(), variant.read()
     graphs = read_graph(first), read_graph(second)
     weights = operator_weights(first, graphs[0]), operator_weights(second, graphs[1])
     weighted = [_weighted(graph, values) for graph, values in zip(graphs, weights, strict=True)]
     partners = {pair.order: pair.reference_order for pair in pair_layers(*graphs, *weights).pairs}
     pairs = [(order, partners[order]) for order in weighted[1] if partners.get(order) in weighted[0]]
-    if len(pairs) < MIN_PAIRED * len(weighted[0]):  # the graphs differ, for example in the input size
+    if len(pairs) < MIN_PAIRED * len(weighted[0]):  # the graphs differ, e.g. in the input size
         pairs = list(_in_order(weighted, weights))
     entry = weighted[1][0] if weighted[1] else None
     compared = []
@@ -81,7 +82,7 @@ def compare_weights_job(reference: Blob, variant: Blob) -> WeightComparison:
         variant_values, reference_values = weights[1][order], weights[0][partner]
         if variant_values.shape == reference_values.shape and variant_values.size:
             scale, clipped = _scale_of(graphs[1], order, variant_values)
-            if weight_tensors(graphs[0])[partner].quantized:  # then the reference is rounded, too
+            if weight_tensors(graphs[0])[partner].quantized:  # then the reference is rounded as well
                 scale = np.maximum(scale, _scale_of(graphs[0], partner, reference_values)[0])
             kind, steps = compare_layer(reference_values, variant_values, scale, clipped, is_entry=order == entry)
             compared.append(LayerWeights(order, kind, steps))
@@ -93,7 +94,7 @@ def _weighted(graph: Graph, weights: dict[int, np.ndarray]) -> list[int]:
 
 
 def _in_order(weighted: Sequence[Sequence[int]], weights: Sequence[dict[int, np.ndarray]]) -> Iterator[tuple[int, int]]:
-    """Layers paired in the files' order, where the sequences of shapes are equal."""
+    """Pairs of layers in the order of the files, if the sequences of shapes are equal; otherwise nothing."""
     first, second = weighted
     shapes = [[weights[side][order].shape for order in weighted[side]] for side in (0, 1)]
     if shapes[0] == shapes[1]:
@@ -101,9 +102,9 @@ def _in_order(weighted: Sequence[Sequence[int]], weights: Sequence[dict[int, np.
 
 
 def _scale_of(graph: Graph, order: int, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(step of each weight, whether it stands at the end of its range), both in the shape of the weights.
+    """(step of each weight, whether it is at the end of its range), both in the shape of the weights.
 
-    Float weights get the step that 8 bits would have.
+    For float weights, the step is that of 8-bit quantization.
     """
     tensor = weight_tensors(graph)[order]
     quantization = tensor.quantization
@@ -125,7 +126,7 @@ def compare_layer(
     Args:
         reference, variant: (...) real weights of one shape, output channels first, input channels last.
         scale: (...) step of each of the variant's weights.
-        clipped: (...) weights at the end of their range, which may have been cut off.
+        clipped: (...) bool, whether a weight is at the end of its range and may have been clipped.
         is_entry: Whether the layer reads the image.
     """
 
@@ -153,7 +154,7 @@ def compare_layer(
 
 
 def _reordered(reference: np.ndarray, variant: np.ndarray) -> np.ndarray | None:
-    """The reference with its output channels in the order nearest to the variant's; None if that is no other order."""
+    """The reference's weights with output channels in the order nearest to the variant's; None if that is unchanged."""
     count = reference.shape[0]
     if not 1 < count <= MAX_CHANNELS:
         return None
@@ -165,10 +166,10 @@ def _reordered(reference: np.ndarray, variant: np.ndarray) -> np.ndarray | None:
 
 
 def _rescaled(reference: np.ndarray, variant: np.ndarray) -> np.ndarray | None:
-    """The reference's weights times the factors per output and per input channel that fit the variant best.
+    """The reference's weights, multiplied by factors per output and per input channel that fit the variant best.
 
-    Alternating least squares. A layer with few weights per factor gets one factor for all of its weights. None where a
-    factor is negative.
+    The factors are found by alternating least squares. A layer with few weights per factor gets a single factor for all
+    its weights. None if a factor is negative.
     """
     rows, columns = reference.shape[0], reference.shape[-1]
     if reference.ndim < 2 or reference.size < MIN_PER_FACTOR * (rows + columns):
