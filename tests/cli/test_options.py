@@ -95,6 +95,7 @@ def lines(sample: Sample, folder: Path) -> dict[str, list[object]]:
             *("--recipes", "dynamic_range", "--tries", "1", "-o", folder / "small.tflite"),
         ],
         "backends": [reference, *data, "--on", "xnnpack"],
+        "doctor": [],
         "device": ["pack", variant, "--images", image, "-o", folder / "device"],
         "profile": [variant, "--runs", "3"],
         "video": [reference, variant, "--video", folder_of(image, folder)],
@@ -103,7 +104,7 @@ def lines(sample: Sample, folder: Path) -> dict[str, list[object]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ("app", "qat")])
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ("app", "card", "qat")])
 def test_every_option_is_read(command: str, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_inputs, "Context", RecordingContext)
     RecordingContext.read = set()

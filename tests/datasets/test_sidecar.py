@@ -39,7 +39,7 @@ REFUSED = [
     (b"[" * 100_000, "is not valid JSON"),
     (b"[127.5]", "is not a JSON object"),
     (b'{"scale": 2}', "has an unknown setting, 'scale'"),
-    (b" " * (MAX_SIDECAR + 1), "has 1024 KB"),
+    (b" " * (MAX_SIDECAR + 1), "is 1024 KB"),
 ]
 
 
