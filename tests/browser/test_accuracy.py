@@ -12,6 +12,8 @@ from playwright.sync_api import FloatRect, Locator, expect
 from tests.browser.conftest import ROOT, Visit
 
 LONG = 120_000
+VISIBLE = 880
+"""Pixels from the top within which the mouse can click without scrolling."""
 TABS = (
     "Loss by class",
     "All variants",
@@ -61,6 +63,8 @@ def _another_bar(chart: Locator, current: str) -> tuple[FloatRect, str]:
         for box in boxes:
             if row is None or box is None or box["width"] < 5 or f" {label} " in current:
                 continue
+            if box["y"] + box["height"] > VISIBLE:
+                continue
             if box["y"] <= row["y"] + row["height"] / 2 <= box["y"] + box["height"]:
                 return box, label
     raise AssertionError(f"no other bar than that of {current}")
@@ -71,6 +75,7 @@ def test_a_click_on_a_class_leads_to_its_objects(accuracy: Visit) -> None:
     chart = page.locator('[role="tabpanel"]:visible .stPlotlyChart').first
     link = page.get_by_role("link", name=re.compile("^Show .* on Compare"))
     link.wait_for(timeout=LONG)
+    chart.locator(".bars .point").first.wait_for(timeout=LONG)
     bar, label = _another_bar(chart, link.inner_text())
     page.mouse.click(bar["x"] + bar["width"] / 2, bar["y"] + bar["height"] / 2)
     expect(link).to_have_text(f"Show {label} on Compare", timeout=LONG)
