@@ -65,7 +65,7 @@ def require(name: str, work: str) -> None:
 
 
 def install_command(name: str) -> str:
-    """The command that installs a part.
+    """The command that installs an optional part (an extra).
 
     Example:
         >>> install_command("onnx")

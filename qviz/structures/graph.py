@@ -143,7 +143,7 @@ specification)."""
 
 
 def has_fixed_range(graph: Graph, tensor: int) -> bool:
-    """Whether a kernel prescribes the scale of a tensor, or of the tensor from which its values were moved."""
+    """Whether a kernel prescribes the scale of a tensor, or of the tensor that it is a reshaped or copied form of."""
     maker = graph.producer(tensor)
     while maker is not None and maker.kind in DATA_MOVERS - JOINS and maker.inputs and maker.inputs[0] is not None:
         if graph.tensors[tensor].dtype != graph.tensors[maker.inputs[0]].dtype or maker.kind == "QUANTIZE":

@@ -13,7 +13,7 @@ from typing import Any
 def tensorflow(threads: int = 1) -> Iterator[Any]:
     """Import TensorFlow.
 
-    Standard output is captured meanwhile, because TensorFlow prints there and would disturb the JSON of commands.
+    Standard output is captured during the import: TensorFlow prints there and would corrupt a command's JSON.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # otherwise each worker would take the whole GPU

@@ -81,7 +81,7 @@ def own_settings(data: bytes, tensor: Tensor, notes: dict[str, Any] | None = Non
 
 
 def raw_pixels(tensor: Tensor) -> Settings:
-    """Mean and std of an integer input without a scale, which can only receive raw pixels; else empty settings.
+    """Mean and std if the input is an integer without a scale, which can only receive raw pixels; else empty settings.
 
     uint8 holds pixels 0..255; int8 holds them minus 128.
     """

@@ -2,8 +2,8 @@
 
 stretch      consecutive steps that run as one piece, so that only the tensors at its ends pass through Python. Before
              its first use it runs once on known values; if its outputs differ in a single bit, the steps run one by one
-checkpoint   the tensors that are still needed before a step of an earlier run. From a checkpoint, any later tensor up
-             to the next one can be computed again in at most `LENGTH` steps, so not all tensors of a run are kept
+checkpoint   the tensors of an earlier run that are still needed at one of its steps. From a checkpoint, any tensor up
+             to the next checkpoint can be computed again in at most `LENGTH` steps, so not all tensors are kept
 """
 
 from __future__ import annotations

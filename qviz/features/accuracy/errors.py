@@ -78,7 +78,8 @@ def error_costs(
 ) -> tuple[ErrorCost, ...]:
     """The cost of each kind of error.
 
-    `detections` maps image ids to detections in pixels of the original image, and `classes` class ids to category ids.
+    `detections` maps image ids to detections in pixels of the original image, and `classes` maps
+    class ids to category ids.
     """
     errors = _Errors.of(
         [_image_errors(image, detections.get(image.id, Detections.none()), classes) for image in dataset.images]

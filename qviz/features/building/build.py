@@ -1,7 +1,7 @@
 """Build one variant in a worker, with checks before and after.
 
-The built file is read again, the length of every constant is compared with its type, and the file is run once on noise.
-A faulty file from a builder therefore raises a `QuantizeError`. Accuracy is not measured here.
+The built file is read again, the length of every constant is compared with its shape and type, and the file is
+run once on noise. A faulty file from a builder therefore raises a `QuantizeError`. Accuracy is not measured here.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ def figure(lab: CalibrationLab) -> go.Figure:
 
 
 def calibration_curve(lab: CalibrationLab, colour: str) -> go.Figure:
-    """Mean, spread and every draw by number of images, with the float32 model as a line. `colour` is for variants."""
+    """Mean, spread and every draw by number of images, the float32 model as a line; `colour` draws the variants."""
     figure = go.Figure()
     points = [point for point in lab.curve if point.value is not None]
     sizes = [point.images for point in points]
@@ -92,7 +92,7 @@ def _loss(loss: Loss) -> str:
 
 
 def mistake_bars(lab: CalibrationLab, rows: Sequence[Tried], colour: str) -> go.Figure:
-    """How much more each calibration loses than a matching one, the worst on top; faded if it is not significant."""
+    """How much more each calibration loses than a correct one, the worst on top; a bar is faded if not significant."""
     measured = sorted((row for row in rows if row.extra.value is not None), key=lambda row: row.extra.value or 0)
     figure = go.Figure(
         go.Bar(

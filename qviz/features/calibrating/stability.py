@@ -149,5 +149,5 @@ def _widening(measured: ImageRanges, low: np.ndarray, high: np.ndarray, row: int
 
 
 def outliers_to_remove(outliers: Sequence[Outlier], images: int) -> tuple[str, ...]:
-    """Digests of the images to leave out of a calibration without outliers."""
+    """Digests of the outlier images, which a calibration without outliers drops."""
     return tuple(row.digest for row in outliers[: max(1, int(OUTLIER_SHARE * images))]) if images >= MIN_IMAGES else ()

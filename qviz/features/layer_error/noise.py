@@ -104,7 +104,7 @@ class ImageNoise:
 
 
 class KernelSets:
-    """One file cut into steps on each set of kernels, ready to run in one worker process."""
+    """One file, cut into steps once for each set of kernels, ready to run in one worker process."""
 
     def __init__(self, data: bytes, settings: Settings, kernels: tuple[str, ...]) -> None:
         self.default = Stepper(data)

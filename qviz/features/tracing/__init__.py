@@ -1,8 +1,9 @@
 """Trace the loss of confidence of one object to the operators that cause it.
 
 points     `points[k].score` is the object's score when FP32 runs up to operator k and the variant from k on, so the
-           first point is the variant alone. `end_score` is FP32 alone, with the tensors that the score is read from
-           quantized as in the variant. How FP32's tensors enter and which score is read: see `takeover`.
+           first point is the variant alone. `end_score` is the score of FP32 alone; the tensors that
+           hold the score are quantized as in the variant. `takeover` describes how the variant receives FP32's tensors
+           and which score is read.
 culprits   the steepest steps with their causes, largest gain first: see `culprits`, `cause`
 iou        IoU of the object's box with FP32's box, at the same points. If the score stays and the box moves,
            `box_culprits` are the steepest steps of the IoU; their gain is in IoU.
