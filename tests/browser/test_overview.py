@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Visit
@@ -33,7 +32,6 @@ def test_the_verdict_cards_and_zone_come_first(visit: Visit) -> None:
     visit.page.get_by_text("50% of that span is clipped").wait_for()  # why, below the cards
 
 
-@pytest.mark.xfail(strict=False, reason="a click on a picture can be lost while the diagnosis of the page is running")
 def test_worst_images_show_boxes_and_open_on_compare(visit: Visit) -> None:
     visit.open()
     visit.page.get_by_text(re.compile("over 27 images")).first.wait_for()

@@ -23,7 +23,14 @@ def gallery(images: list[dict[str, Any]], colour: str, rev: str, *, key: str) ->
         rev: Revision of the data; it must differ whenever anything that is drawn differs.
     """
     data = {"images": images, "colour": colour, "rev": rev}
-    picked = _component()(key=key, data=data, on_picked_change=lambda: None).get("picked")
+    clicked = f"{key}-clicked"
+
+    def record() -> None:
+        """Keep the click until a run has drawn the gallery: the run that it caused may be replaced before that."""
+        st.session_state[clicked] = st.session_state[key].get("picked") or st.session_state.get(clicked)
+
+    picked = _component()(key=key, data=data, on_picked_change=record).get("picked")
+    picked = st.session_state.pop(clicked, None) or picked
     return str(picked) if picked is not None else None
 
 
