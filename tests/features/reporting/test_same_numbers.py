@@ -84,7 +84,7 @@ def test_page_command_line_and_report_agree(
     assert signed_points(table["loss"].iloc[1] / 100) == signed_points(loss.ap.value)
     for text in (signed_points(loss.ap.value), bounds):
         assert text in shown and text in printed
-    sentences = [re.sub("<[^>]+>", "", element.proto.body) for element in app.get("html")]
+    sentences = [text for element in app.get("html") for text in re.split("<[^>]+>", element.proto.body)]
     assert headline(study) in sentences
     assert headline(study) in shown
 
