@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from qviz.engine import Engine
     from qviz.features.accuracy import Evaluation
     from qviz.features.accuracy.gate import Gate
-    from qviz.features.accuracy.recall_gate import RecallGate
     from qviz.session import Session
 
 PREFIX = "qviz/"
+NAMES = {"ap": "AP", "recall": "Recall"}
 SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
 NO_LIMIT = "Give a limit: max_ap_loss, max_recall_loss or both, e.g. max_ap_loss=0.01 for one point of AP."
 
@@ -154,8 +154,7 @@ def assert_quantized(
     """
     __tracebackhide__ = True
     from qviz.errors import SettingsError
-    from qviz.features.accuracy.gate import check_losses
-    from qviz.features.accuracy.recall_gate import check_recall
+    from qviz.features.accuracy.gate import check_losses, check_recall
     from qviz.session import Session
 
     if max_ap_loss is None and max_recall_loss is None:
@@ -167,60 +166,44 @@ def assert_quantized(
     given = {"engine": _run.engine(), "classes": classes, **options}
     with Session(reference, variant, dataset=dataset, dataset_images=dataset_images, **given) as session:
         result = session.evaluate(at=at, slices=slices)
-    gate = None if max_ap_loss is None else check_losses(result, max_ap_loss, confident, strict)
-    recall = (
-        None
-        if max_recall_loss is None
-        else check_recall(result, max_recall_loss, confident, strict, slices is not None)
-    )
-    _record(result, gate, recall)
-    if faults := [*_faults(result, gate), *_recall_faults(result, recall)]:
+    gates = []
+    if max_ap_loss is not None:
+        gates.append(check_losses(result, max_ap_loss, confident, strict))
+    if max_recall_loss is not None:
+        gates.append(check_recall(result, max_recall_loss, confident, strict, slices is not None))
+    _record(result, gates)
+    if faults := [text for gate in gates for text in _faults(result, gate)]:
         raise QuantizationLoss("\n".join([f"qviz: {result}", *faults]))
     return result
 
 
-def _faults(result: Evaluation, gate: Gate | None) -> list[str]:
+def _faults(result: Evaluation, gate: Gate) -> list[str]:
+    """Why a gate fails or cannot conclude, and how many images would decide; empty if it passed."""
     from qviz.features.accuracy.power import limit_text, power_sentence
 
-    if gate is None or gate.status == 0:
+    if gate.status == 0:
         return []
-    power = [power_sentence(loss.ap, result.images, gate.max_ap_loss) for loss in result.losses]
-    return _sentences(f"AP, at most {limit_text(gate.max_ap_loss)} lost: {gate.outcome}.", gate, power)
+    if gate.measure == "ap":
+        losses = [row.ap for row in result.losses]
+    else:
+        losses = [row.overall.recall for row in result.operating.losses] if result.operating is not None else []
+    first = f"{NAMES[gate.measure]}, at most {limit_text(gate.limit)} lost: {gate.outcome}."
+    power = [power_sentence(loss, result.images, gate.limit) for loss in losses]
+    return list(dict.fromkeys(text for text in (first, *gate.sentences, *power) if text))
 
 
-def _recall_faults(result: Evaluation, gate: RecallGate | None) -> list[str]:
-    from qviz.features.accuracy.power import limit_text, power_sentence
-
-    if gate is None or gate.status == 0:
-        return []
-    losses = result.operating.losses if result.operating is not None else ()
-    power = [power_sentence(loss.overall.recall, result.images, gate.max_recall_loss) for loss in losses]
-    return _sentences(f"Recall, at most {limit_text(gate.max_recall_loss)} lost: {gate.outcome}.", gate, power)
-
-
-def _sentences(first: str, gate: Gate | RecallGate, power: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(text for text in (first, *gate.remarks, gate.inconclusive, *power) if text))
-
-
-def _record(result: Evaluation, gate: Gate | None, recall: RecallGate | None) -> None:
+def _record(result: Evaluation, gates: Sequence[Gate]) -> None:
     """Set the test's properties and append the page of Markdown."""
-    from qviz.features.accuracy.power import limit_text
-    from qviz.features.accuracy.text import markdown, plain
+    from qviz.features.accuracy.text import markdown
 
-    outcomes = {"ap_gate": gate, "recall_gate": recall}
     if _run.item is not None:
         properties = _short_metrics(result)
-        properties |= {PREFIX + name: one.outcome for name, one in outcomes.items() if one is not None}
+        properties |= {f"{PREFIX}{gate.measure}_gate": gate.outcome for gate in gates}
         _run.item.user_properties.extend(properties.items())
     if _run.summary is None:
         return
-    page = markdown(result, gate)
-    if recall is not None:
-        page += f"\nRecall, at most {limit_text(recall.max_recall_loss)} lost: {plain(recall.outcome)}.\n"
-    for loss in _recall_faults(result, recall)[1:]:
-        page += f"\n{plain(loss)}\n"
     with _run.summary.open("a", encoding="utf-8") as file:
-        file.write(page + "\n")
+        file.write(markdown(result, *gates) + "\n")
 
 
 def _short_metrics(result: Evaluation) -> dict[str, Any]:

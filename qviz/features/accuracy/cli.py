@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,17 +63,17 @@ def run(args: argparse.Namespace) -> int:
         result = session.evaluate(score=args.score, reference_as_truth=args.reference_as_truth, at=point, slices=slices)
     options.remark_warnings(result.warnings)
     options.remark(result.remarks)
-    gate, recall_gate = _gate(result, args), cli_operating.gate_of(result, args)
+    gates = cli_operating.gates_of(result, args)
     if args.markdown is not None:
-        _append(args.markdown, result, gate)
+        _append(args.markdown, result, gates)
     if args.json:
-        output.print_json({**result.to_json(), "gate": cli_operating.gates_to_json(gate, recall_gate)})
+        output.print_json({**result.to_json(), "gate": cli_operating.gates_to_json(gates)})
     elif args.csv:
         output.print_frame(result.to_frame())
     else:
-        _print(result, gate)
-        cli_operating.show(result, args, recall_gate)
-    statuses = [one.status for one in (gate, recall_gate) if one is not None]
+        _print(result)
+        cli_operating.show(result, args, gates)
+    statuses = [gate.status for gate in gates]
     return 1 if 1 in statuses else max(statuses, default=0)
 
 
@@ -101,25 +102,17 @@ def _check(args: argparse.Namespace) -> None:
     options.check_one_source(args)
 
 
-def _gate(result: Evaluation, args: argparse.Namespace) -> Gate | None:
-    if args.max_ap_loss is None:
-        return None
-    from qviz.features.accuracy.gate import check_losses
-
-    return check_losses(result, args.max_ap_loss, args.confident, args.strict)
-
-
-def _append(path: Path, result: Evaluation, gate: Gate | None) -> None:
+def _append(path: Path, result: Evaluation, gates: Sequence[Gate]) -> None:
     from qviz.features.accuracy.text import markdown
 
     try:
         with path.open("a", encoding="utf-8") as stream:
-            stream.write(markdown(result, gate))
+            stream.write(markdown(result, *gates))
     except OSError as error:
         raise SettingsError(f"--markdown {path} cannot be written ({error.strerror}).") from error
 
 
-def _print(result: Evaluation, gate: Gate | None) -> None:
+def _print(result: Evaluation) -> None:
     from qviz.features.accuracy.ap import METRICS
 
     print(result)
@@ -132,9 +125,6 @@ def _print(result: Evaluation, gate: Gate | None) -> None:
         _print_losses(result)
     else:
         _print_one(result)
-    if gate is not None:
-        print(f"\ngate: at most {100 * gate.max_ap_loss:.1f} AP points lost: {gate.outcome}")
-        options.remark(list(dict.fromkeys(filter(None, (*gate.remarks, gate.inconclusive)))))
 
 
 def _print_one(result: Evaluation) -> None:

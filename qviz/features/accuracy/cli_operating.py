@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from qviz.cli import options, output
 from qviz.formatting import points
-from qviz.result import to_json
 
 if TYPE_CHECKING:
     from qviz.features.accuracy import Evaluation
     from qviz.features.accuracy.gate import Gate
-    from qviz.features.accuracy.recall_gate import RecallGate
     from qviz.features.accuracy.slice_loss import Slices
 
 SHOWN_CLASSES, SHOWN_SLICES = 10, 12
@@ -49,34 +48,37 @@ def add_gate(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def gate_of(result: Evaluation, args: argparse.Namespace) -> RecallGate | None:
-    """The outcome of --max-recall-loss, or None if the option is not given."""
-    if args.max_recall_loss is None:
-        return None
-    from qviz.features.accuracy.recall_gate import check_recall
+def gates_of(result: Evaluation, args: argparse.Namespace) -> list[Gate]:
+    """The outcomes of --max-ap-loss and --max-recall-loss, of those that are given."""
+    from qviz.features.accuracy.gate import check_losses, check_recall
 
-    return check_recall(result, args.max_recall_loss, args.confident, args.strict, args.gate_slices)
+    gates = []
+    if args.max_ap_loss is not None:
+        gates.append(check_losses(result, args.max_ap_loss, args.confident, args.strict))
+    if args.max_recall_loss is not None:
+        gates.append(check_recall(result, args.max_recall_loss, args.confident, args.strict, args.gate_slices))
+    return gates
 
 
-def gates_to_json(gate: Gate | None, recall_gate: RecallGate | None) -> dict[str, Any] | None:
+def gates_to_json(gates: Sequence[Gate]) -> dict[str, Any] | None:
     """The gates as JSON, the one on recall under `recall`. `passed` is true if every gate that was requested passes."""
-    if recall_gate is None:
-        return gate.to_json() if gate else None
-    recall: dict[str, Any] = to_json(recall_gate)
-    if gate is None:
-        return {**recall, "recall": recall}
-    both = {"passed": gate.passed and recall_gate.passed}
-    return {**gate.to_json(), **both, "recall": recall}
+    document: dict[str, Any] = {}
+    for gate in reversed(gates):
+        if gate.measure == "recall":
+            document["recall"] = gate.to_json()
+        document |= gate.to_json()
+    return {**document, "passed": all(gate.passed for gate in gates)} if gates else None
 
 
-def show(result: Evaluation, args: argparse.Namespace, gate: RecallGate | None) -> None:
-    """Print the results of --at and --max-recall-loss."""
-    if args.at is not None or gate is not None:
+def show(result: Evaluation, args: argparse.Namespace, gates: Sequence[Gate]) -> None:
+    """Print the results of --at and --slices, and the gates."""
+    if args.at is not None or args.max_recall_loss is not None:
         _print_operating(result)
     if result.slices is not None:
         _print_slices(result.slices)
-    if gate is not None:
-        _print_recall_gate(gate)
+    for gate in gates:
+        print(f"\ngate: {gate.condition}: {gate.outcome}")
+        options.remark(list(gate.sentences))
 
 
 def _print_operating(result: Evaluation) -> None:
@@ -125,9 +127,3 @@ def _print_slices(slices: Slices) -> None:
     if slices.rows:
         print(*variant_sentences(slices, [loss.variant for loss in slices.rows[0].losses]), sep="\n")
     options.remark(slices.remarks)
-
-
-def _print_recall_gate(gate: RecallGate) -> None:
-    limit = f"at most {100 * gate.max_recall_loss:.1f} points of recall lost"
-    print(f"\ngate: {limit}{' in every slice' if gate.slices else ''}: {gate.outcome}")
-    options.remark(list(dict.fromkeys(filter(None, (*gate.remarks, gate.inconclusive)))))

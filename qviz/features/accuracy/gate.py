@@ -1,4 +1,6 @@
-"""Whether a variant may be released: compare its loss of AP, or a bound of the loss's interval, with a limit.
+"""Whether a variant may be released: compare what it loses, or a bound of the loss's interval, with a limit.
+
+The loss is that of AP (`check_losses`) or that of recall at the operating point (`check_recall`).
 
 confident None     fails if the loss itself exceeds the limit
 confident "lower"  fails only if the lower bound exceeds it: rarely fails because of noise, but with few images almost
@@ -8,7 +10,10 @@ confident "upper"  fails if the upper bound exceeds it: a variant passes only if
 If the reference itself detects (nearly) none of the annotated objects, the gate cannot conclude: no variant passes and
 none fails. The same applies if the annotations are not what they declare (`MISREAD`).
 
-A variant that floods the images with false alarms fails regardless of its loss, because AP hardly shows false alarms.
+A variant that floods the images with false alarms fails regardless of its loss, because neither AP nor recall shows
+false alarms. If slices are checked, a slice fails if its loss of recall, or the chosen bound, is above the limit.
+Without a chosen bound its loss must also be significant, because among many small slices the largest loss is large by
+chance. Only slices with an interval are checked.
 
 A variant with an unknown loss fails and, with `confident`, so does one whose loss has no interval. If an interval is
 wider than the limit and cannot decide, a remark says so; a strict gate then cannot conclude, unless another variant
@@ -17,33 +22,43 @@ fails.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from qviz.detector import PAGE_SCORE
 from qviz.features.accuracy import Evaluation
-from qviz.features.accuracy.ap import VariantLoss
+from qviz.features.accuracy.evaluator import is_flood
 from qviz.features.accuracy.mismatch import MAX_AP, MISREAD
-from qviz.formatting import plural
-from qviz.result import to_json
+from qviz.features.accuracy.operating import Operating
+from qviz.formatting import interval, plural, points
+from qviz.structures import Loss
+
+AP, RECALL = "ap", "recall"
+SHOWN_SLICES = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The outcome of the gate.
+    """The outcome of a gate.
 
     Attributes:
+        measure: `ap` or `recall`.
+        limit: The loss that is allowed, in [0, 1].
         failed: Names of the variants that fail.
-        remarks: One sentence per variant that floods the images, or for which the data are not sufficient.
+        remarks: One sentence per reason for which a variant fails, or for which the data are not sufficient.
         inconclusive: Reason why the gate cannot conclude; empty if it can.
+        slices: Whether every slice had to stay within the limit as well.
     """
 
-    max_ap_loss: float
+    measure: str
+    limit: float
     confident: str | None
     passed: bool
     failed: tuple[str, ...]
     remarks: tuple[str, ...]
     inconclusive: str = ""
+    slices: bool = False
 
     @property
     def outcome(self) -> str:
@@ -57,35 +72,132 @@ class Gate:
         """Exit status: 0 if it passed, 1 if it failed, 2 if the gate cannot conclude."""
         return 2 if self.inconclusive else int(not self.passed)
 
+    @property
+    def condition(self) -> str:
+        """What had to hold, e.g. `at most 1.0 AP points lost`."""
+        unit = "AP points" if self.measure == AP else "points of recall"
+        return f"at most {100 * self.limit:.1f} {unit} lost{' in every slice' if self.slices else ''}"
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The remarks and the reason why the gate cannot conclude, each once."""
+        return tuple(dict.fromkeys(filter(None, (*self.remarks, self.inconclusive))))
+
     def to_json(self) -> dict[str, Any]:
-        document: dict[str, Any] = to_json(self)
-        return document
+        """The value of `gate` in `qviz evaluate --json`; the limit has the name of its option."""
+        slices = {"slices": self.slices} if self.measure == RECALL else {}
+        return {
+            f"max_{self.measure}_loss": self.limit,
+            "confident": self.confident,
+            **slices,
+            "passed": self.passed,
+            "failed": list(self.failed),
+            "remarks": list(self.remarks),
+            "inconclusive": self.inconclusive,
+        }
 
 
 def check_losses(result: Evaluation, limit: float, confident: str | None = None, strict: bool = False) -> Gate:
-    """The outcome for all variants.
+    """The outcome of a limit on the loss of AP.
 
     Args:
         limit: AP in [0, 1] that a variant may lose.
         confident: `lower`, `upper` or None.
         strict: Whether a variant for which the data are not sufficient neither passes nor fails.
+
+    Example:
+        >>> check_losses(evaluation, 0.01, "lower").outcome
+        'passed'
     """
     if reason := no_reference(result):
-        return Gate(limit, confident, False, (), (), reason)
-    rows = [
-        (loss, flood_sentence(result, index, result.models[0].name, loss.variant) if result.details else "")
-        for index, loss in enumerate(result.losses)
-    ]
-    undecided = {loss.variant: text for loss, _ in rows if (text := _undecided(loss, limit, result.images))}
-    open_variants = undecided if strict else {}
-    failed = tuple(
-        loss.variant
-        for loss, flood in rows
-        if flood or (_fails(loss, limit, confident) and loss.variant not in open_variants)
+        return Gate(AP, limit, confident, False, (), (), reason)
+    checks = []
+    for index, row in enumerate(result.losses):
+        flood = flood_sentence(result, index, result.models[0].name, row.variant) if result.details else ""
+        loss = row.ap
+        undecided = ""
+        if _is_undecided(loss, limit):
+            bounds = f"[{loss.low:.3f}, {loss.high:.3f}]"
+            undecided = _undecided(result, f"the loss of {row.variant} lies in {bounds}, and the limit is {limit:.3g}")
+        checks.append(_Check(row.variant, loss, "", (flood,) if flood else (), undecided))
+    return _decided(Gate(AP, limit, confident, True, (), ()), checks, strict)
+
+
+def check_recall(
+    result: Evaluation, limit: float, confident: str | None = None, strict: bool = False, slices: bool = False
+) -> Gate:
+    """The outcome of a limit on the loss of recall at the operating point.
+
+    Args:
+        limit: Recall in [0, 1] that a variant may lose.
+        confident: `lower`, `upper` or None.
+        strict: Whether a variant for which the data are not sufficient neither passes nor fails.
+        slices: Whether to check every slice as well.
+    """
+    operating = result.operating
+    if operating is None:
+        return Gate(RECALL, limit, confident, False, (), (), "There are no figures.", slices)
+    if reason := no_reference(result) or _no_recall(operating):
+        return Gate(RECALL, limit, confident, False, (), (), reason, slices)
+    checks = []
+    for index, row in enumerate(operating.losses):
+        loss = row.overall.recall
+        reasons = list(_floods(result, operating, index))
+        if slices:
+            reasons += _failing_slices(result, index, limit, confident)
+        beyond = f"{row.variant} loses {points(loss.value)} points of recall."
+        undecided = ""
+        if _is_undecided(loss, limit):
+            bounds = f"between {points(loss.low)} and {points(loss.high)} points of recall"
+            undecided = _undecided(result, f"{row.variant} loses {bounds}, and the limit is {points(limit)}")
+        checks.append(_Check(row.variant, loss, beyond, tuple(reasons), undecided))
+    return _decided(Gate(RECALL, limit, confident, True, (), (), slices=slices), checks, strict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """What decides about one variant.
+
+    Attributes:
+        beyond: Remark if its loss is beyond the limit, or empty.
+        reasons: Sentences on what makes it fail whatever its loss.
+        undecided: Sentence that the interval is too wide; empty if it can decide.
+    """
+
+    variant: str
+    loss: Loss
+    beyond: str
+    reasons: tuple[str, ...]
+    undecided: str
+
+
+def _decided(gate: Gate, checks: Sequence[_Check], strict: bool) -> Gate:
+    """The gate with its outcome."""
+    failed, remarks, open_reasons = [], [], []
+    for check in checks:
+        is_open = bool(check.undecided) and strict
+        is_beyond = bound(check.loss, gate.confident) > gate.limit and not is_open
+        reasons = [check.beyond, *check.reasons] if is_beyond else [*check.reasons]
+        if is_beyond or reasons:
+            failed.append(check.variant)
+        elif is_open:
+            open_reasons.append(check.undecided)
+        shown = [text for text in reasons if text]
+        remarks += shown or [text for text in (check.undecided,) if text]
+    inconclusive = open_reasons[0] if open_reasons and not failed else ""
+    return replace(
+        gate,
+        passed=not failed and not inconclusive,
+        failed=tuple(failed),
+        remarks=tuple(remarks),
+        inconclusive=inconclusive,
     )
-    remarks = [flood or undecided.get(loss.variant) for loss, flood in rows]
-    inconclusive = next(iter(open_variants.values()), "") if not failed else ""
-    return Gate(limit, confident, not failed and not inconclusive, failed, tuple(filter(None, remarks)), inconclusive)
+
+
+def bound(loss: Loss, confident: str | None) -> float:
+    """The loss, or the bound of its interval, that is compared with the limit; infinite if it is unknown."""
+    value = {None: loss.value, "lower": loss.low, "upper": loss.high}[confident]
+    return float("inf") if value is None else value
 
 
 def flood_sentence(result: Evaluation, index: int, reference: str, variant: str) -> str:
@@ -117,18 +229,52 @@ def no_reference(result: Evaluation) -> str:
     return problem.message if problem is not None else f"{reference.name} detects none of the annotated objects."
 
 
-def _fails(loss: VariantLoss, limit: float, confident: str | None) -> bool:
-    bound = {None: loss.ap.value, "lower": loss.ap.low, "upper": loss.ap.high}[confident]
-    return bound is None or bound > limit
+def _no_recall(operating: Operating) -> str:
+    figures = operating.models[0].figures
+    if not figures.truths:
+        return "No object is annotated, so there is no recall."
+    return "" if figures.recall else f"{operating.models[0].name} finds none of the objects at this confidence."
 
 
-def _undecided(loss: VariantLoss, limit: float, images: int) -> str | None:
-    low, high = loss.ap.low, loss.ap.high
-    if low is None or high is None or high - low <= abs(limit):
-        return None
-    if low > limit or high <= limit:
-        return None  # the interval lies entirely above or entirely within the limit
-    return (
-        f"Undecided with {plural(images, 'image')}: the loss of {loss.variant} lies in [{low:.3f}, {high:.3f}], and the"
-        f" limit is {limit:.3g}. More annotated images narrow the interval."
-    )
+def _floods(result: Evaluation, operating: Operating, index: int) -> Iterator[str]:
+    """A sentence if the variant has significantly, and many, more false positives at the operating point."""
+    first, second = operating.models[0].figures, operating.models[index + 1].figures
+    images = max(result.images, 1)
+    pair = first.false_positives_per_image, second.false_positives_per_image
+    if not operating.losses[index].overall.spurious_per_image.significant:
+        return
+    if is_flood(*((first.detections / images, second.detections / images) if result.reference_as_truth else pair)):
+        name = operating.models[index + 1].name
+        yield (
+            f"{name} floods the images: {pair[1]:.1f} false positives per image at this confidence, where"
+            f" {operating.models[0].name} has {pair[0]:.1f}."
+        )
+
+
+def _failing_slices(result: Evaluation, index: int, limit: float, confident: str | None) -> Iterator[str]:
+    """Sentences about the slices that fail, the largest loss first; beyond `SHOWN_SLICES` only their number."""
+    rows = [(row, row.losses[index].loss) for row in (result.slices.rows if result.slices else ())]
+    failing = [
+        (row, loss)
+        for row, loss in rows
+        if loss.low is not None and bound(loss, confident) > limit and (confident or loss.significant)
+    ]
+    failing.sort(key=lambda pair: -(pair[1].value or 0.0))
+    for row, loss in failing[:SHOWN_SLICES]:
+        yield (
+            f"{row.trait} {row.group}: {row.losses[index].variant} loses {points(loss.value)}"
+            f" {interval(loss.low, loss.high)} points of recall on {row.meaning}."
+        )
+    if (more := len(failing) - SHOWN_SLICES) > 0:
+        name = result.models[index + 1].name
+        yield f"{name} loses more than the limit in {plural(more, 'further slice')}."
+
+
+def _is_undecided(loss: Loss, limit: float) -> bool:
+    """Whether the interval is wider than the limit and contains it."""
+    low, high = loss.low, loss.high
+    return low is not None and high is not None and high - low > abs(limit) and low <= limit < high
+
+
+def _undecided(result: Evaluation, bounds: str) -> str:
+    return f"Undecided with {plural(result.images, 'image')}: {bounds}. More annotated images narrow the interval."

@@ -323,7 +323,7 @@ def downloads(finding: Finding) -> None:
                 "text/csv",
             )
             _button("JSON: everything", lambda: _json(result.to_json()), "accuracy.json", "application/json")
-            _button("Markdown summary", partial(markdown, result, None), "accuracy.md", "text/markdown")
+            _button("Markdown summary", partial(markdown, result), "accuracy.md", "text/markdown")
         with right:
             st.caption("Detections as COCO results, for COCOeval and other tools")
             for index, name in enumerate(finding.names):

@@ -140,14 +140,14 @@ def _other_losses(others: Sequence[tuple[str, VariantLoss]]) -> str:
     return f"{sentences} {subject} {amount}."
 
 
-def markdown(result: Evaluation, gate: Gate | None) -> str:
-    """The verdict, models, losses and worst classes as Markdown, with AP x100. Names from files are escaped."""
+def markdown(result: Evaluation, *gates: Gate) -> str:
+    """Gates, models, losses and worst classes as Markdown, with AP x100. Names from files are escaped."""
     counts = f"{plural(result.images, 'image')}, {plural(result.annotations, 'object')}"
     parts = [f"## qviz: {plain(result.dataset)}, {counts}"]
-    if gate is not None:
+    for gate in gates:
         outcome = f"**failed** by {', '.join(map(plain, gate.failed))}" if gate.failed else gate.outcome
-        parts.append(f"Gate, at most {100 * gate.max_ap_loss:.1f} AP points lost: {outcome}.")
-        parts += [plain(remark) for remark in (*gate.remarks, gate.inconclusive) if remark]
+        parts.append(f"Gate, {gate.condition}: {outcome}.")
+        parts += [plain(remark) for remark in gate.sentences]
     if result.reference_as_truth:
         parts.append("The reference's own detections serve as the ground truth: AP is agreement with it, not accuracy.")
     models = [[plain(model.name), *(metric.text(model) for metric in METRICS)] for model in result.models]

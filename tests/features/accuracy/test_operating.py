@@ -13,10 +13,10 @@ from qviz.errors import SettingsError
 from qviz.features.accuracy import Evaluation
 from qviz.features.accuracy.ap import average_precision, tables
 from qviz.features.accuracy.coco_matching import ClassTable, MatchTables
+from qviz.features.accuracy.gate import check_recall
 from qviz.features.accuracy.measured import operating_at
 from qviz.features.accuracy.operating import Operating, operate
 from qviz.features.accuracy.operating_at import read_at
-from qviz.features.accuracy.recall_gate import check_recall
 from qviz.features.accuracy.text_operating import operating_sentences
 from qviz.result import decode, encode
 from qviz.structures import Dataset, Detections

@@ -24,7 +24,7 @@ def rows(text: str) -> list[list[str]]:
 
 
 def test_the_summary_has_the_figures() -> None:
-    text = markdown(RESULT, None)
+    text = markdown(RESULT)
     assert text.startswith("## qviz: d.json, 27 images, 88 objects\n\n")
     assert ["v", "30.0", "60.0", "40.0", "–", "30.0", "50.0", "45.0"] in [row[:8] for row in rows(text)]
     assert ["v", "+10.0", r"[4.0, 16.0]", "yes"] in rows(text)
@@ -43,7 +43,7 @@ def test_the_summary_has_the_gate() -> None:
 
 
 def test_the_reference_as_truth_is_a_remark() -> None:
-    text = markdown(replace(RESULT, reference_as_truth=True), None)
+    text = markdown(replace(RESULT, reference_as_truth=True))
     assert "The reference's own detections serve as the ground truth" in text
 
 
