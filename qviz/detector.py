@@ -105,11 +105,14 @@ class Inspection:
         return replace(self, decoder=decoder, settings=settings, sources={**self.sources, "decoder": "guess"})
 
     def following(self, reference: Inspection) -> Inspection:
-        """This variant's inspection, with its default input preparation and labels replaced by the reference's."""
+        """This variant's inspection, with its default input preparation and labels replaced by the reference's.
+
+        What was adopted from the reference before is replaced, too: its settings may be guessed after it was loaded.
+        """
         values = {
             name: value
             for name in FOLLOWED
-            if self.sources.get(name) in (None, "default", "class count")
+            if self.sources.get(name) in (None, "default", "class count", "reference")
             and (value := getattr(reference.settings, name)) is not None
         }
         counts_background = reference.sources.get("class_offset") == LABELS  # the labels say so

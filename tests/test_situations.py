@@ -38,6 +38,18 @@ def test_the_variants_input_range_decides_the_normalisation(squares: Squares) ->
     assert variant < 40
 
 
+@pytest.mark.parametrize("name", ["reference", "end_to_end", "four_classes"])
+def test_a_file_beside_itself_is_read_alike_and_without_an_alarm(name: str, squares: Squares) -> None:
+    """Its objects have one size, which is no sign of a wrong reading; 20 objects in every image are one."""
+    file = squares.model(name)
+    with qviz.open(file, file, images=squares.images) as session:
+        result = session.compare()
+        models = session.models_for(session.images_of())
+    assert {(model.settings.mean, model.settings.std) for model in models} == {((0.0,) * 3, (255.0,) * 3)}
+    assert result.variants[0].summary.agreement == 1
+    assert codes(result.warnings) == {"assumed_settings"}
+
+
 def test_a_built_file_says_what_was_assumed(squares: Squares, tmp_path: Path) -> None:
     float32 = squares.model("reference", "float32")
     built = qviz.quantize(float32, recipe="int8", calibration=squares.images)

@@ -5,7 +5,8 @@
 * Trial: a wrong normalisation or channel order makes a detector less confident, or makes it detect objects everywhere.
   With each choice, the model runs on every image and on its mirror image, and the confidence of objects found in both
   (same class, IoU > 0.6) is summed. A choice is excluded if less than `MIN_SHARE` of its confidence is confirmed in
-  this way, or if it floods the images with objects.
+  this way, if it floods the images with objects, or if it finds the same objects at the same places in every image
+  while another choice does not.
 
 The head's usual settings are used unless the evidence points to another choice, or unless a trial finds a choice that
 is clearly better and stays the best on random draws of the images. How the image is resized cannot be determined in
@@ -44,14 +45,21 @@ MIN_IOU = 0.6
 MIN_SHARE = 0.6
 FLOOD = 50
 """A choice with at least this many objects in the median image is considered to detect objects everywhere."""
+CAP, CAPPED = 10, 0.9
+"""So is a choice with the same number of objects, at least `CAP`, in this share of the images: files with NMS inside give
+a limited number of objects."""
 MARGIN = 0.4
 """Another choice must confirm 1 + MARGIN / sqrt(images) times as much confidence as the default: the relative noise of
 a sum over images falls with the square root of their number."""
+MAX_REPEATED = 0.8
+"""A choice with more than this share of its confidence at the same places in the next image, too, does not depend on the
+images. It is excluded unless all choices do so, as for a camera that does not move."""
 DRAWS, STABLE = 100, 0.9
 """Number of random draws of the images, and the share of the draws in which a choice must be the best."""
 REFUTED = 0.5
 """The evidence is ignored if all choices that fit it confirm less than this share of what another choice confirms."""
 GUESSED = ("mean", "std", "channels")
+NOTHING = Detections.of(np.zeros((0, 4)), np.zeros(0), np.zeros(0))
 
 Triple = tuple[float, float, float]
 IMAGENET: tuple[Triple, Triple] = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
@@ -72,12 +80,14 @@ class Trial:
         confirmed: (n,) sum of the confidences of objects that the mirror image confirms.
         total: (n,) sum of the confidences of all objects.
         counts: (n,) number of objects.
+        repeated: (n,) sum of the confidences of objects that also are in the next image, at the same place.
     """
 
     settings: Settings
     confirmed: np.ndarray
     total: np.ndarray
     counts: np.ndarray
+    repeated: np.ndarray
 
     @property
     def plausible(self) -> bool:
@@ -86,9 +96,18 @@ class Trial:
         return total > 0 and float(self.confirmed.sum()) >= MIN_SHARE * total and not self.floods
 
     @property
+    def repeats(self) -> bool:
+        """Whether more than `MAX_REPEATED` of the confidence is at the same places in the next image, too."""
+        return float(self.repeated.sum()) > MAX_REPEATED * float(self.total.sum())
+
+    @property
     def floods(self) -> bool:
-        """Whether the median image has at least `FLOOD` objects."""
-        return len(self.counts) > 0 and float(np.median(self.counts)) >= FLOOD
+        """Whether the median image has at least `FLOOD` objects, or most images have as many as the file can give."""
+        if not len(self.counts):
+            return False
+        most = int(self.counts.max())
+        capped = most >= CAP and float((self.counts == most).mean()) >= CAPPED
+        return capped or float(np.median(self.counts)) >= FLOOD
 
 
 def unknown_settings(model: LoadedModel) -> tuple[str, ...]:
@@ -221,6 +240,7 @@ def best_trial(trials: Sequence[Trial], fitting: Sequence[Settings]) -> Trial | 
             confirms more than twice as much.
     """
     plausible = [trial for trial in trials if trial.plausible]
+    plausible = [trial for trial in plausible if not trial.repeats] or plausible
     inside = [trial for trial in plausible if trial.settings in fitting]
     default = trials[0] if plausible and trials[0] is plausible[0] else None
     if default not in inside:
@@ -293,21 +313,29 @@ def _choices(default: Settings, unknown: Sequence[str]) -> list[Settings]:
 def try_job(blob: Blob, settings: Settings, images: tuple[EncodedImage, ...]) -> Trial:
     """Try one choice of settings, in a worker, on those of the images that can be read."""
     detector = Detector(blob.read(), settings)
-    rows = []
-    for encoded in images:
+    confirmed = np.zeros(len(images))
+    per_image = [NOTHING] * len(images)
+    for number, encoded in enumerate(images):
         try:
             image = read_image(encoded)
         except ImageError:
-            rows.append((0.0, 0.0, 0))
             continue
         detections = detector.detect(image, MIN_SCORE).detections
         mirrored = _unmirrored(detector.detect(_mirror(image), MIN_SCORE).detections, image.width)
-        matches = match_detections(detections, mirrored, MIN_IOU)
-        same = detections.class_ids[matches.pairs[:, 0]] == mirrored.class_ids[matches.pairs[:, 1]]
-        confirmed = float(detections.scores[matches.pairs[same, 0]].sum())
-        rows.append((confirmed, float(detections.scores.sum()), len(detections.scores)))
-    confirmed_sums, totals, counts = (np.array(column) for column in zip(*rows, strict=True))
-    return Trial(settings, confirmed_sums, totals, counts)
+        confirmed[number] = _shared_confidence(detections, mirrored)
+        per_image[number] = replace(detections, boxes=detections.boxes / (*image.size, *image.size))
+    following = per_image[1:] + per_image[:1] if len(images) > 1 else [NOTHING]
+    repeated = np.array([_shared_confidence(one, other) for one, other in zip(per_image, following, strict=True)])
+    totals = np.array([float(detections.scores.sum()) for detections in per_image])
+    counts = np.array([len(detections.scores) for detections in per_image])
+    return Trial(settings, confirmed, totals, counts, repeated)
+
+
+def _shared_confidence(detections: Detections, others: Detections) -> float:
+    """Sum of the confidences of the detections that the others have too: same class, IoU of at least `MIN_IOU`."""
+    matches = match_detections(detections, others, MIN_IOU)
+    same = detections.class_ids[matches.pairs[:, 0]] == others.class_ids[matches.pairs[:, 1]]
+    return float(detections.scores[matches.pairs[same, 0]].sum())
 
 
 def _mirror(image: Image) -> Image:

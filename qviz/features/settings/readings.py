@@ -35,6 +35,10 @@ STRONGEST = 20
 MIN_BOXES = 5
 """With fewer boxes over all images, nothing is reported."""
 FLOOR = 0.05
+MIN_SAME_SIZE = 30
+"""Boxes that must have the same size before it is reported: a detector of a few equal objects has equal boxes, too."""
+GOOD_FIT = 0.8
+"""With this fit or a better one, boxes of the same size are believed: the values themselves confirm the reading."""
 MARGIN = 0.2
 """By how much the fit of another decoder must be better."""
 ODD = 0.5
@@ -151,8 +155,9 @@ def read_job(blob: Blob, settings: Settings, images: tuple[EncodedImage, ...]) -
         fits += [fit] if fit is not None else []
         boxes.append((inference.detections.by_score()[:STRONGEST], (image.width, image.height)))
     decoder = settings.decoder or ""
-    odd = odd_boxes(boxes, DECODERS[decoder].check_sizes if decoder in DECODERS else True)
-    return Reading(decoder, float(np.mean(fits)) if fits else None, odd)
+    fit = float(np.mean(fits)) if fits else None
+    check_sizes = (decoder not in DECODERS or DECODERS[decoder].check_sizes) and (fit is None or fit < GOOD_FIT)
+    return Reading(decoder, fit, odd_boxes(boxes, check_sizes))
 
 
 def odd_boxes(images: Sequence[tuple[Detections, tuple[int, int]]], check_sizes: bool = True) -> str:
@@ -181,7 +186,7 @@ def odd_boxes(images: Sequence[tuple[Detections, tuple[int, int]]], check_sizes:
             return f"{share(float(odd.mean()))} of its {count} strongest boxes {words}"
     relative = sides / sizes
     median = np.median(relative, axis=0)
-    if check_sizes and count >= 2 * MIN_BOXES and _same(relative, median, 0.01) > SAME_SIZE:
+    if check_sizes and count >= MIN_SAME_SIZE and _same(relative, median, 0.01) > SAME_SIZE:
         return f"its {count} strongest boxes have the same size"
     if count >= 2 * MIN_BOXES and len(images) > 1 and _same(scores[:, None], np.median(scores), 1e-4) > SAME_SCORE:
         return f"its {count} strongest boxes have the same score, {float(np.median(scores)):.2f}"

@@ -10,7 +10,7 @@ import pytest
 from qviz.context import Context
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine
-from qviz.features.detection.models import LoadedModel
+from qviz.features.detection.models import LoadedModel, follow
 from qviz.features.inspection.lint import assumed_settings
 from qviz.features.settings import Trial, best_trial, fitting_choices, guess_settings, unknown_settings
 from qviz.structures import Settings
@@ -20,10 +20,12 @@ USUAL = Settings(channels="rgb")
 OTHER = Settings(channels="bgr")
 
 
-def trial(settings: Settings, confirmed: float, total: float, count: float = 3, images: int = 16) -> Trial:
+def trial(
+    settings: Settings, confirmed: float, total: float, count: float = 3, images: int = 16, repeated: float = 0
+) -> Trial:
     """Sums over all images, spread evenly; count: of objects per image."""
     each = np.full(images, 1 / images)
-    return Trial(settings, confirmed * each, total * each, np.full(images, count))
+    return Trial(settings, confirmed * each, total * each, np.full(images, count), repeated * each)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +35,7 @@ def trial(settings: Settings, confirmed: float, total: float, count: float = 3, 
         ((10, 12), (13, 16), OTHER),
         ((10, 12), (90, 200), USUAL),  # detects objects everywhere, elsewhere in the mirror image
         ((10, 12), (1600, 1600, 100), USUAL),  # detects objects everywhere, and in the mirror image too
+        ((10, 12), (160, 160, 20), USUAL),  # as many objects as the file can give, in every image
         ((10, 17), (9, 12), None),  # just not plausible, and no other choice confirms more
         ((0, 0), (0, 0), None),  # nothing detected at all
         ((0, 0), (3, 4), OTHER),
@@ -59,6 +62,13 @@ def test_a_choice_that_a_single_image_decides_is_not_taken() -> None:
     other = replace(other, confirmed=confirmed, total=confirmed)
     result = best_trial([usual, other], [USUAL, OTHER])
     assert result is not None and result.settings == USUAL
+
+
+def test_a_choice_that_finds_the_same_in_every_image_is_not_taken() -> None:
+    other = trial(OTHER, 90, 100, 8, repeated=95)
+    for usual, best in ((trial(USUAL, 10, 12), USUAL), (trial(USUAL, 10, 12, repeated=11), OTHER)):  # fixed camera
+        result = best_trial([usual, other], [USUAL, OTHER])
+        assert result is not None and result.settings == best
 
 
 def test_evidence_excludes_a_choice_that_detects_more() -> None:
@@ -134,3 +144,6 @@ def test_wrong_defaults_are_corrected_on_real_images(
     assert (guessed.settings.mean, guessed.settings.std) == (model.settings.mean, model.settings.std)
     assert guessed.settings.channels == "rgb"
     assert guessed.inspection.sources["mean"] == "guess"
+    loaded_before = follow(without_settings(loaded["float16"]), wrong)  # a variant adopts settings when it is loaded
+    variant = follow(loaded_before, guessed)
+    assert (variant.settings.mean, variant.settings.std) == (model.settings.mean, model.settings.std)
