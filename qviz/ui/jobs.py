@@ -179,6 +179,11 @@ def find(kind: str, key: Hashable) -> Job[object] | None:
     return _jobs(kind).find((kind, key))
 
 
+def stored(kind: str, key: Hashable) -> Any:
+    """The result that an earlier server has stored for this kind and key, or None. Nothing is started."""
+    return stored_results.load(server.detection_store(), kind, key)
+
+
 def forget(kind: str, key: Hashable) -> None:
     """Drop a job and its stored result, so that the next `start` computes it again."""
     _jobs(kind).forget((kind, key))

@@ -30,6 +30,7 @@ TYPES = {
     "calibration": "calibrating.result:CalibrationLab",
     "profile": "cost:Profile",
     "diagnosis": "diagnosis.result:Diagnosis",
+    "backends": "backends:BackendComparison",
 }
 """Kind of job -> module and type of its result. Those of other kinds take seconds, and are not stored."""
 MAX_BYTES = 512 << 20

@@ -22,6 +22,13 @@ def test_two_sets_of_kernels_are_compared(visit: Visit) -> None:
     )
     expect(page.locator(".js-plotly-plot")).to_be_visible()
     expect(page.get_by_test_id("stDataFrame")).to_be_visible()
+    shown = verdict.inner_text()
+    lost = re.search(r"\S+ loses .*? because of the kernels\.", shown)
+    assert lost is not None
+    page.get_by_role("link", name="Overview").first.click()
+    expect(page.locator(".qviz").filter(has_text=f"{lost[0]} Measured on 12 images.").first).to_be_visible()
+    page.reload()  # the address has the project: the stored result is found again
+    expect(page.locator(".qviz").filter(has_text=f"{lost[0]} Measured on 12 images.").first).to_be_visible()
     if path := os.environ.get("QVIZ_SHOT"):
         page.set_viewport_size({"width": 1280, "height": 1100})
         page.wait_for_timeout(1500)

@@ -1,9 +1,12 @@
-"""The Backends page: a form, the finding, agreement per backend as chart and table, and what each backend refuses."""
+"""The Backends page: a form, the finding, agreement per backend as chart and table, and what each backend refuses.
+
+Overview, Diagnosis and Layers show parts of its last result, if it is of the same models, images and confidence. They
+never start a run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
 
 import pandas as pd
 import streamlit as st
@@ -15,7 +18,6 @@ from qviz.features.backends.text import losses_sentence, refusal_sentence, verdi
 from qviz.features.detection.models import LoadedModel
 from qviz.features.diagnosis.panel import with_short_names
 from qviz.formatting import as_text, milliseconds, plural
-from qviz.job import Job
 from qviz.structures import EncodedImage
 from qviz.structures.dataset import spread
 from qviz.ui import clicks, jobs, page
@@ -23,30 +25,50 @@ from qviz.ui.jobs import Work
 from qviz.ui.page import Page
 
 KIND = "backends"
-REQUEST = "qviz_backends_request"
 MAX_IMAGES = 12
 """Maximum number of images of one run on the page, spread evenly; slow kernels take a second for each."""
 QUICK = ("xnnpack", "builtin")
 """Backends chosen at first; the others take seconds per image on a machine without a graphics card."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What was requested: backends, models, images and confidence."""
+def result_of(here: Page) -> BackendComparison | None:
+    """The last result for the loaded models and images at the confidence in view; None if there is none."""
+    job = jobs.find(KIND, _key(here))
+    if job is None:
+        return jobs.stored(KIND, _key(here))
+    if not job.finished or job.cancelled or job.error is not None:
+        return None
+    return job.result if isinstance(job.result, BackendComparison) else None
 
-    names: tuple[str, ...]
-    models: tuple[Hashable, ...]
-    images: tuple[tuple[str, str], ...]
-    score: float
+
+def kernel_losses(here: Page, variants: Sequence[LoadedModel]) -> None:
+    """Draw a sentence for each variant of which some kernels lose objects that its file does not lose."""
+    result = result_of(here)
+    names = {variant.name for variant in variants}
+    rows = [] if result is None else [row for row in worst_losses(result) if row.name in names and row.by_kernels]
+    if result is None or not rows:
+        return
+    sentences = " ".join(map(losses_sentence, rows))
+    page.small_text(with_short_names(here, f"{sentences} Measured on {plural(result.images, 'image')}."))
+    page.link("pages/backends.py", "Open backends →")
+
+
+def _key(here: Page) -> Hashable:
+    """Key of everything that a result depends on, except the backends, which are in the result."""
+    shown = tuple((image.digest, image.name) for image in spread(here.workspace.images, MAX_IMAGES))
+    return tuple(model.identity for model in _models(here)), shown, here.view.score
 
 
 def show(here: Page) -> None:
     """Draw the whole page below its title."""
     headline = st.container()
-    images = spread(here.workspace.images, MAX_IMAGES)
-    request = _form(here, images)
+    _form(here)
+    job = jobs.find(KIND, _key(here))
+    if job is not None and not jobs.wait(job, "backends", lambda: jobs.forget(KIND, _key(here))):
+        return
+    result = result_of(here)
     with headline:
-        if request is None:
+        if result is None:
             page.verdict(
                 "The same file can answer differently on other kernels: an object at the threshold appears or"
                 " disappears.",
@@ -54,11 +76,6 @@ def show(here: Page) -> None:
                 " cause the losses.",
             )
             return
-    job = _started(here, request, images)
-    if not jobs.wait(job, "backends", lambda: jobs.forget(KIND, request)):
-        return
-    result = job.future.result()
-    with headline:
         page.verdict(with_short_names(here, verdict(result)), _other_losses(here, result))
     st.plotly_chart(
         result.plot(names={model.name: here.loaded.name(model) for model in here.loaded.all}),
@@ -71,8 +88,9 @@ def show(here: Page) -> None:
     _notes(here, result)
 
 
-def _form(here: Page, images: list[EncodedImage]) -> Request | None:
-    """Draw the form. Returns this session's request, if it fits the loaded files; else None."""
+def _form(here: Page) -> None:
+    """Draw the choice of backends, and the button that runs them."""
+    images = spread(here.workspace.images, MAX_IMAGES)
     left, right = st.columns([8, 1], vertical_alignment="top")
     present = [name for name in KINDS if not missing(name)]
     names = left.pills(
@@ -87,19 +105,12 @@ def _form(here: Page, images: list[EncodedImage]) -> Request | None:
     for name in KINDS:
         if reason := missing(name):
             left.caption(as_text(reason))
-    models = tuple(model.identity for model in _models(here))
-    shown = tuple((image.digest, image.name) for image in images)
-    current = Request(tuple(names or ()), models, shown, here.view.score)
 
     def begin() -> None:
-        jobs.forget(KIND, current)
-        st.session_state[REQUEST] = current
+        _start(here, tuple(names or ()), images)
 
-    clicks.button(right, "Run", begin, "backends-run", st.rerun, disabled=not names or not models, type="primary")
-    request: Request | None = st.session_state.get(REQUEST)
-    if request is None or (request.models, request.images, request.score) != (models, shown, here.view.score):
-        return None
-    return request
+    disabled = not names or not _models(here)
+    clicks.button(right, "Run", begin, "backends-run", st.rerun, disabled=disabled, type="primary")
 
 
 def _models(here: Page) -> list[LoadedModel]:
@@ -107,14 +118,19 @@ def _models(here: Page) -> list[LoadedModel]:
     return [model for model in here.loaded.all if model.layers_available]
 
 
-def _started(here: Page, request: Request, images: list[EncodedImage]) -> Job[BackendComparison]:
-    models = _models(here)
+def _start(here: Page, names: tuple[str, ...], images: list[EncodedImage]) -> None:
+    """Run these backends; an earlier run of the same models and images is stopped, and its result dropped."""
+    models, score = _models(here), here.view.score
 
     def run(context: Context) -> BackendComparison:
-        return backends(context, models, images, on=request.names, score=request.score)
+        return backends(context, models, images, on=names, score=score)
 
-    work = Work(jobs.subject_of(*request.models, request.names), len(images) * len(models) * len(request.names))
-    return jobs.start(KIND, request, run, step="Running the backends", unit="images", work=work)
+    if (earlier := jobs.find(KIND, _key(here))) is not None:
+        earlier.stop()
+    jobs.forget(KIND, _key(here))
+    subject = jobs.subject_of(*(model.identity for model in models), names)
+    work = Work(subject, len(images) * len(models) * len(names))
+    jobs.start(KIND, _key(here), run, step="Running the backends", unit="images", work=work)
 
 
 def _other_losses(here: Page, result: BackendComparison) -> str:

@@ -9,7 +9,7 @@ from qviz.features.backends.kinds import AS_IN_THE_FILE
 from qviz.features.backends.recording import RUNNER, Device
 from qviz.formatting import listed, milliseconds, plural, score
 from qviz.result import Result
-from qviz.structures.operators import operator_name
+from qviz.structures.operators import operator_name, orders_text
 
 
 def verdict(result: Result) -> str:
@@ -97,6 +97,33 @@ def refusal_sentence(model: str, row: Refusal) -> str:
         return f"{row.backend} does not run {model}: {row.reason}"
     order = "" if row.order is None else f" (operator {row.order})"
     return f"{row.backend} leaves {row.op_type}{order} of {model} to the CPU: {row.reason}."
+
+
+def refused_by_order(result: BackendComparison, model: str) -> dict[int, str]:
+    """Operator index -> which backends do not run it, and why. Operators that a report does not identify are left out.
+
+    model: name of a model in the result.
+    """
+    texts: dict[int, str] = {}
+    for row in (row for one in result.models if one.name == model for row in one.refused):
+        if row.order is not None:
+            sentence = f"{row.backend} leaves it to the CPU: {row.reason.rstrip('.')}."
+            texts[row.order] = f"{texts[row.order]} {sentence}" if row.order in texts else sentence
+    return texts
+
+
+def refused_sentence(result: BackendComparison, model: str) -> str:
+    """How many operators of a model each backend leaves to the CPU, with their numbers; empty if none."""
+    orders: dict[str, list[int | None]] = {}
+    for row in (row for one in result.models if one.name == model for row in one.refused):
+        if row.op_type is not None:
+            orders.setdefault(row.backend, []).append(row.order)
+    sentences = []
+    for backend, rows in orders.items():
+        known = sorted(order for order in rows if order is not None)
+        numbers = f" ({orders_text(known)})" if known else ""
+        sentences.append(f"{backend} leaves {plural(len(rows), 'operator')} to the CPU{numbers}.")
+    return " ".join(sentences)
 
 
 def first_difference_sentence(model: str, row: FirstDifference) -> str:

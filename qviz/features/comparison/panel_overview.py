@@ -9,6 +9,7 @@ import streamlit as st
 
 from qviz import formatting
 from qviz.chart_style import CHANGES
+from qviz.features.backends import panel as backends
 from qviz.features.comparison import ComparedVariant, panel_worst
 from qviz.features.comparison.matching import MIN_SAME_IOU, Summary, worst_first
 from qviz.features.comparison.text import COLOURS, damage_verdict, is_damaged, level, level_meaning
@@ -53,6 +54,7 @@ def show(here: Page) -> None:
 
     redraw_while_pending("overview", is_pending, lambda: _cards(here), REDRAW_SECONDS)
     if not is_pending():  # an experiment would slow down the first results
+        backends.kernel_losses(here, here.loaded.variants)
         _why(here)
     panel_worst.show(here, lambda: _compared(here), is_pending)
     _failures(here)

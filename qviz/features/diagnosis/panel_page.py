@@ -8,6 +8,7 @@ from html import escape
 import streamlit as st
 
 from qviz.errors import QvizError
+from qviz.features.backends import panel as backends
 from qviz.features.building import panel as building
 from qviz.features.building.recipes import Options, recipe_of
 from qviz.features.detection.models import LoadedModel
@@ -46,6 +47,7 @@ def show(here: Page, variant: LoadedModel) -> None:
 def draw(here: Page, variant: LoadedModel, result: Diagnosis) -> None:
     """Draw a result, which may still be partial."""
     page.verdict(panel.with_short_names(here, result.verdict), note(result))
+    backends.kernel_losses(here, [variant])
     if result.causes and any(cause.operators for cause in result.causes):
         st.html(_strip(result))
     left, right = st.columns([11, 5], gap="medium")

@@ -6,7 +6,7 @@ constants are left out. Colours stand for dB on a fixed scale, so that a colour 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qviz.features.layer_error.graph import SHORT, block_names, fold, kinds_text, readers
@@ -29,12 +29,15 @@ HELP = {
 }
 
 
-def network_picture(graph: Graph, layers: Sequence[LayerError], unusual: Outliers) -> dict[str, Any]:
+def network_picture(
+    graph: Graph, layers: Sequence[LayerError], unusual: Outliers, refused: Mapping[int, str] | None = None
+) -> dict[str, Any]:
     """Operators, edges and blocks of a variant with their figures, for JSON.
 
     Args:
         layers: The measured layers; empty while they are being measured.
         unusual: Layers that stand out.
+        refused: Operator index -> which backend does not run it, and why.
 
     Returns:
         `ops`, `edges`, `blocks`, `metrics`, `scale`, `range` as `qviz/ui/network/network.js` documents them.
@@ -45,7 +48,11 @@ def network_picture(graph: Graph, layers: Sequence[LayerError], unusual: Outlier
     measured = {layer.order: layer for layer in layers}
     position = {order: i for i, order in enumerate(follows)}
     return {
-        "ops": [_operator(graph, order, block_of[order], measured.get(order), order in unusual) for order in follows],
+        "ops": [
+            _operator(graph, order, block_of[order], measured.get(order), order in unusual)
+            | {"refused": (refused or {}).get(order, "")}
+            for order in follows
+        ],
         "edges": [[position[a], position[b]] for a, after in follows.items() for b in after],
         "blocks": _blocks(graph, blocks.members),
         "metrics": [
