@@ -320,9 +320,8 @@ def inference(decoded: Decoded, placement: Placement, size: tuple[int, int], mil
 
     def to_original(detections: Detections) -> Detections:
         # not clipped to the image: pycocotools scores boxes as the model gives them
-        boxes = placement.to_original(detections.boxes)
-        finite = (np.abs(boxes) < 1e9).all(axis=1)  # neither NaN nor so large that areas overflow
-        moved = replace(detections, boxes=boxes)
+        moved = placement.detections_to_original(detections)
+        finite = (np.abs(moved.boxes) < 1e9).all(axis=1)  # neither NaN nor so large that areas overflow
         return moved if finite.all() else moved[finite]
 
     candidates = to_original(decoded.candidates) if decoded.candidates is not None else None

@@ -79,14 +79,14 @@ def _graph(session: Any, notes: dict[str, Any]) -> Graph:
     inputs, outputs = session.get_inputs(), session.get_outputs()
     tensors = [_tensor(number, port, number < len(inputs)) for number, port in enumerate([*inputs, *outputs])]
     numbers = tuple(range(len(tensors)))
-    keypoints = _keypoints(session.get_modelmeta().custom_metadata_map.get("kpt_shape", ""))
+    count, size = _keypoint_shape(session.get_modelmeta().custom_metadata_map.get("kpt_shape", ""))
     return Graph(
         tuple(tensors),
         (),
         inputs=numbers[: len(inputs)],
         outputs=numbers[len(inputs) :],
         description=RUNTIME,
-        notes=HeadNotes(notes.get("task", ""), len(notes.get("names", ())), keypoints),
+        notes=HeadNotes(notes.get("task", ""), len(notes.get("names", ())), count * size, keypoint_size=size),
     )
 
 
@@ -105,9 +105,10 @@ def _names(text: str) -> dict[int, str]:
     return {int(number): single or double for number, single, double in rows}
 
 
-def _keypoints(text: str) -> int:
+def _keypoint_shape(text: str) -> tuple[int, int]:
+    """(number of keypoints, 2 or 3 values each) from a text such as `[17, 3]`; (0, 0) from any other."""
     sides = [int(side) for side in re.findall(r"\d{1,4}", text[:40])]
-    return sides[0] * sides[1] if len(sides) == 2 and sides[1] in (2, 3) else 0
+    return (sides[0], sides[1]) if len(sides) == 2 and 0 < sides[0] <= 1000 and sides[1] in (2, 3) else (0, 0)
 
 
 def _tensor(number: int, port: Any, is_input: bool) -> Tensor:

@@ -26,7 +26,7 @@ from qviz.decoders.ssd_anchors import SSDAnchors
 from qviz.decoders.ultraface import UltraFace
 from qviz.decoders.yolo import YOLOX, YOLOv5, YOLOv8, YOLOv8Corners
 from qviz.decoders.yolo_grid import YOLOGrid
-from qviz.decoders.yolo_tasks import YOLOv8Tasks
+from qviz.decoders.yolo_tasks import YOLOv8Pose, YOLOv8Rotated, YOLOv8Tasks
 from qviz.errors import NoDecoderError, SettingsError
 from qviz.structures import Graph
 
@@ -46,6 +46,8 @@ DECODERS: dict[str, Decoder[Any]] = {
     "yolov8_tasks": YOLOv8Tasks(),
     "yolov8": YOLOv8(),
     "yolov8_corners": YOLOv8Corners(),
+    "yolov8_pose": YOLOv8Pose(),
+    "yolov8_rotated": YOLOv8Rotated(),
     "efficientdet_lite": EFFICIENTDET_LITE,
     "efficientdet": EFFICIENTDET,
     "retinanet": RETINANET,

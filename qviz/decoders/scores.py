@@ -10,7 +10,6 @@ import numpy as np
 
 from qviz.decoders.head import Decoded, Limits
 from qviz.structures import Detections, Graph, Op, Tensor
-from qviz.structures.boxes import iou_matrix
 from qviz.structures.detections import CANDIDATE_FLOOR
 from qviz.structures.graph import DATA_MOVERS
 
@@ -68,9 +67,12 @@ def strong_rows(scores: np.ndarray, limits: Limits) -> np.ndarray:
     return np.flatnonzero(scores.max(axis=1, initial=0) >= floor_of(limits))
 
 
-def decoded(boxes: np.ndarray, scores: np.ndarray, limits: Limits) -> Decoded:
-    """Candidates and detections from boxes (n, 4), xyxy pixels of the input, and scores (n, classes)."""
-    candidates = candidates_of(boxes, scores[:, limits.class_offset :], floor_of(limits))
+def decoded(boxes: np.ndarray, scores: np.ndarray, limits: Limits, **shapes: np.ndarray) -> Decoded:
+    """Candidates and detections from boxes (n, 4), xyxy pixels of the input, and scores (n, classes).
+
+    shapes: optional fields of `Detections`, by name, each with n rows.
+    """
+    candidates = candidates_of(boxes, scores[:, limits.class_offset :], floor_of(limits), **shapes)
     return suppressed(candidates, limits)
 
 
@@ -80,15 +82,20 @@ def suppressed(candidates: Detections, limits: Limits) -> Decoded:
     return Decoded(detections, candidates.above(limits.floor))
 
 
-def candidates_of(boxes: np.ndarray, scores: np.ndarray, floor: float = CANDIDATE_FLOOR) -> Detections:
+def candidates_of(
+    boxes: np.ndarray, scores: np.ndarray, floor: float = CANDIDATE_FLOOR, **shapes: np.ndarray
+) -> Detections:
     """One candidate for each box (n, 4) and class whose score is at least `floor`, the best `MAX_CANDIDATES` of them.
 
-    scores: (n, classes) without background.
+    Args:
+        scores: (n, classes) without background.
+        shapes: Optional fields of `Detections`, by name, each with n rows.
     """
     anchor, class_id = np.nonzero(scores >= floor)
     values = scores[anchor, class_id]
     best = np.argsort(-values, kind="stable")[:MAX_CANDIDATES]
-    return Detections.of(boxes[anchor[best]], values[best], class_id[best])
+    chosen = {name: array[anchor[best]] for name, array in shapes.items()}
+    return Detections.of(boxes[anchor[best]], values[best], class_id[best], **chosen)
 
 
 def suppress(candidates: Detections, iou: float, max_detections: int) -> Detections:
@@ -97,19 +104,19 @@ def suppress(candidates: Detections, iou: float, max_detections: int) -> Detecti
     survives = np.ones(len(candidates), bool)
     for class_id in np.unique(candidates.class_ids):
         members = np.flatnonzero(candidates.class_ids == class_id)
-        survives[members] = _survivors(candidates.boxes[members], iou, max_detections)
+        survives[members] = _survivors(candidates[members], iou, max_detections)
     return candidates[survives][:max_detections]
 
 
-def _survivors(boxes: np.ndarray, iou: float, max_survivors: int) -> np.ndarray:
+def _survivors(rows: Detections, iou: float, max_survivors: int) -> np.ndarray:
     """Whether each box survives NMS, (n,) bool, for boxes sorted by descending score."""
-    alive = np.ones(len(boxes), bool)
+    alive = np.ones(len(rows), bool)
     survivors = 0
-    for best in range(len(boxes)):
+    for best in range(len(rows)):
         if alive[best]:
             survivors += 1
             if survivors == max_survivors:
                 alive[best + 1 :] = False
                 break
-            alive[best + 1 :] &= iou_matrix(boxes[best : best + 1], boxes[best + 1 :])[0] <= iou
+            alive[best + 1 :] &= rows[best : best + 1].overlaps(rows[best + 1 :])[0] <= iou
     return alive

@@ -40,6 +40,8 @@ MIN_CORRELATION = 0.9
 """Minimum correlation of centres with the positions of their cells; the correlation of offsets is near 0."""
 MAX_OFFSET = 32.0
 """Largest offset in cells; larger values are centres in pixels."""
+ANGLE, MIN_ANGLES = 0.01, 0.01
+"""A last column below -ANGLE in more than this share of the cells is an angle in radians: no score is negative."""
 CONFIDENT = 0.3
 """Scores above this are taken to belong to an object."""
 
@@ -148,14 +150,17 @@ class YOLOv8(RowDecoder):
     def fit(self, head: Head) -> float | None:
         """The fit of the boxes (`layout_fit`) times the share of objects that do not seem to have an objectness.
 
-        Corners read as centre and size give huge boxes, which contain their cells, too; centre and size read as corners
-        give boxes that do not contain them. So if the reading as corners fits, it is the right one.
+        It is 0 if a score follows the position of its cell, as keypoints do, or if the last column alone has negative
+        values, as angles have. Corners read as centre and size give huge boxes, which contain their cells, too; centre
+        and size read as corners give boxes that do not contain them. So if the reading as corners fits, it is the right
+        one.
         """
         rows = self.parts(head.graph)
         if rows is None:
             return None
         values = rows.of(head)
-        return self.layout_fit(values[:, :4], head, rows) * (1 - share_of_objectness(values))
+        scores = are_scores(values[:, self.others :], rows)
+        return scores * self.layout_fit(values[:, :4], head, rows) * (1 - share_of_objectness(values))
 
     def layout_fit(self, coordinates: np.ndarray, head: Head, rows: Rows) -> float:
         """How plausible the first four columns are if read as this decoder does, in [0, 1]."""
@@ -197,6 +202,32 @@ def share_inside(boxes: np.ndarray, levels: Levels) -> float:
     return float(inside.all(axis=1).mean()) if len(boxes) else 0.0
 
 
+def follows_cells(columns: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """(k,) bool: which columns (n, k) are positions, as they follow the position of their cell in x or in y.
+
+    Scores do not: their correlation with the position is near 0. grid: what `cells` returns for the levels.
+    """
+    positions = (grid[:, :2] + 0.5) * grid[:, 2:]
+    centred = columns - columns.mean(axis=0, keepdims=True)
+    axes = positions - positions.mean(axis=0, keepdims=True)
+    scale = np.linalg.norm(centred, axis=0)[:, None] * np.linalg.norm(axes, axis=0)[None]
+    products = centred.T @ axes  # [k, 2]
+    correlations = np.divide(products, scale, out=np.zeros_like(products), where=scale > 0)
+    return np.asarray(correlations.max(axis=1, initial=0) > MIN_CORRELATION)
+
+
+def are_scores(columns: np.ndarray, rows: Rows) -> bool:
+    """Whether columns (n, k) may be scores: none is a position, and the last one is not an angle."""
+    return not ends_in_angle(columns) and not follows_cells(columns, cells(rows.levels)).any()
+
+
+def ends_in_angle(columns: np.ndarray) -> bool:
+    """Whether the last of columns (n, k) is an angle: negative for some cells, while the others are probabilities."""
+    scores, last = columns[:, :-1], columns[:, -1]
+    are_probabilities = scores.size > 0 and bool(scores.min() >= 0 and scores.max() <= 1)
+    return are_probabilities and float((last < -ANGLE).mean()) > MIN_ANGLES
+
+
 def share_of_objectness(values: np.ndarray) -> float:
     """Among rows with a high first score, the share in which another score is high, too; 0.5 if there is no such row.
 
@@ -223,9 +254,12 @@ class YOLOX(RowDecoder):
         return has_objectness(graph, rows) is not False
 
     def fit(self, head: Head) -> float | None:
-        """The share of objects that seem to have an objectness (`share_of_objectness`)."""
+        """The share of objects that seem to have an objectness (`share_of_objectness`); 0 if scores are positions."""
         rows = self.parts(head.graph)
-        return share_of_objectness(rows.of(head)) if rows is not None else None
+        if rows is None:
+            return None
+        values = rows.of(head)
+        return share_of_objectness(values) * are_scores(values[:, self.others :], rows)
 
     def decode_parts(self, parts: Rows, head: Head, limits: Limits) -> Decoded:
         values, grid = parts.of(head), cells(parts.levels)

@@ -1,11 +1,8 @@
-"""Boxes, classes and scores of YOLOv8 and its successors trained for poses, masks or turned boxes.
+"""YOLOv8 and its successors trained for poses, masks or rotated boxes, before NMS.
 
-The rows are those of YOLOv8, with further columns after the scores:
-    pose      the keypoints, x, y and perhaps a visibility each. Their number is in the exporter's notes; without notes,
-              56 columns are taken as COCO's 17 x 3 of one class
-    segment   the coefficients of the masks, one for each prototype in the second output, [1, h, w, m] or [1, m, h, w]
-    obb       the angle in radians; the upright box around the turned one is returned
-Keypoints and masks are not read. Source: ultralytics/nn/modules/head.py (Pose, Segment, OBB).
+The rows are those of YOLOv8, with further columns after the scores; `qviz.decoders.extras` says which. A file without
+the exporter's notes does not state them. `YOLOv8Pose` and `YOLOv8Rotated` then find them out from the values: keypoints
+follow the position of the cell that predicts them, which no score does, and angles are negative for some cells.
 """
 
 from __future__ import annotations
@@ -14,49 +11,53 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qviz.decoders.grid import levels_of, outputs_over
+from qviz.decoders.extras import COCO_POSE, NO_EXTRAS, Extras, extras_of, finished, pixel_unit, shapes_of, split_outputs
+from qviz.decoders.grid import cells, levels_of, outputs_over
 from qviz.decoders.head import UNIT_INPUT, Decoded, Head, Limits
 from qviz.decoders.scores import decoded, probabilities, strong_rows
-from qviz.decoders.yolo import PYRAMIDS, Rows, YOLOv8, boxes_of, share_inside
-from qviz.structures import Graph, Tensor
-from qviz.structures.boxes import from_centres
-
-COCO_POSE = 4 + 1 + 17 * 3
-PROTOTYPES = (16, 32, 64)
+from qviz.decoders.yolo import (
+    COCO,
+    PYRAMIDS,
+    Rows,
+    YOLOv8,
+    boxes_of,
+    ends_in_angle,
+    follows_cells,
+    has_objectness,
+    share_inside,
+)
+from qviz.structures import Graph
+from qviz.structures.polygons import hulls
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TaskRows(Rows):
-    """The rows. extras: number of columns after the scores; turned: whether the last column is an angle."""
+    """The rows, and what follows their scores."""
 
-    extras: int
-    turned: bool
+    extras: Extras
 
 
 class YOLOv8Tasks(YOLOv8):
-    """Decoder of boxes, classes and scores of models for poses, masks or turned boxes."""
+    """Decoder of models for poses, masks or rotated boxes whose file states the task or shows it in its shapes."""
 
     expects = "rows as yolov8 with keypoints, mask coefficients (and prototypes [1, h, w, 32]) or an angle behind them"
     defaults = UNIT_INPUT
 
     def parts(self, graph: Graph) -> TaskRows | None:
-        tensors = graph.output_tensors()
-        prototypes = [tensor for tensor in tensors if _prototypes(tensor)]
-        rest = [tensor for tensor in tensors if tensor not in prototypes]
-        if len(rest) != 1 or len(tensors) > 2 or len(rest[0].shape) > 3:
+        prototypes, rest = split_outputs(graph)
+        if len(rest) != 1 or len(prototypes) > 1 or len(rest[0].shape) > 3:
             return None
         for strides in PYRAMIDS:
             levels = levels_of(graph, strides)
             for output in outputs_over(rest, levels):
-                extras = _extras(graph, output.columns, prototypes)
-                if extras and output.columns > 4 + extras:
-                    turned = graph.notes.task == "obb"
-                    return TaskRows(output.tensor, output.columns, output.first, 1, levels, extras, turned)
+                extras = extras_of(graph, output.columns - 4, prototypes)
+                if extras is not None and output.columns > 4 + extras.columns:
+                    return TaskRows(output.tensor, output.columns, output.first, 1, levels, extras)
         return None
 
     def classes(self, parts: Rows) -> int:
         assert isinstance(parts, TaskRows), "as `parts` returns them"
-        return parts.columns - self.others - parts.extras
+        return parts.columns - self.others - parts.extras.columns
 
     def fit(self, head: Head) -> float | None:
         """The share of cells inside their own box times, for poses, the share of keypoints inside their box."""
@@ -64,54 +65,84 @@ class YOLOv8Tasks(YOLOv8):
         if rows is None:
             return None
         values = rows.of(head)
-        return share_inside(boxes_of(values[:, :4], head), rows.levels) * _keypoints_inside(values, rows, head)
+        return share_inside(boxes_of(values[:, :4], head), rows.levels) * _keypoints_inside(values, rows.extras)
 
     def decode_parts(self, parts: Rows, head: Head, limits: Limits) -> Decoded:
         assert isinstance(parts, TaskRows), "as `parts` returns them"
+        return decode_tasks(parts.of(head), parts.extras, head, limits)
+
+
+def decode_tasks(values: np.ndarray, extras: Extras, head: Head, limits: Limits) -> Decoded:
+    """Detections from rows (n, 4 + classes + extras) of x, y, w, h, scores and extras."""
+    classes = values.shape[1] - 4 - extras.columns
+    scores = probabilities(values[:, 4 : 4 + classes])
+    strong = strong_rows(scores, limits)
+    unit, behind = pixel_unit(values[:, :2], head), values[strong, 4 + classes :]
+    shapes = shapes_of(extras, behind, values[strong, :4], unit)
+    boxes = hulls(shapes["corners"]) if "corners" in shapes else boxes_of(values[:, :4], head)[strong]
+    return finished(decoded(boxes, scores[strong], limits, **shapes), extras, head, limits)
+
+
+class YOLOv8Pose(YOLOv8):
+    """Decoder of poses whose file does not state the task: the columns that follow the cells are the keypoints."""
+
+    expects = "rows as yolov8 with keypoints behind the scores, which the values show"
+
+    def fits(self, graph: Graph, rows: Rows) -> bool:
+        return _may_have_extras(graph, rows) and rows.columns >= self.others + 3
+
+    def classes(self, parts: Rows) -> int | None:  # type: ignore[override]
+        return None
+
+    def fit(self, head: Head) -> float | None:
+        rows = self.parts(head.graph)
+        if rows is None:
+            return None
+        values = rows.of(head)
+        return share_inside(boxes_of(values[:, :4], head), rows.levels) * (self.extras(values, rows) is not None)
+
+    def extras(self, values: np.ndarray, rows: Rows) -> Extras | None:
+        """The keypoints that the values show: pairs x, y, each perhaps with a visibility; None if they show none."""
+        follows = follows_cells(values[:, self.others :], cells(rows.levels))
+        if not follows.any():
+            return None
+        first = int(np.argmax(follows))
+        behind = follows[first:]
+        for size in (3, 2):
+            pattern = np.tile([True, True, False][:size], len(behind) // size)
+            if first > 0 and len(behind) % size == 0 and np.array_equal(behind, pattern):
+                return Extras("pose", len(behind), size)
+        return None
+
+    def decode_parts(self, parts: Rows, head: Head, limits: Limits) -> Decoded:
         values = parts.of(head)
-        scores = probabilities(values[:, 4 : 4 + self.classes(parts)])
-        strong = strong_rows(scores, limits)
-        boxes = boxes_of(values[:, :4], head)
-        if parts.turned:
-            boxes = upright(boxes, values[:, -1])
-        return decoded(boxes[strong], scores[strong], limits)
+        return decode_tasks(values, self.extras(values, parts) or NO_EXTRAS, head, limits)
 
 
-def upright(boxes: np.ndarray, angles: np.ndarray) -> np.ndarray:
-    """Upright boxes (n, 4) around boxes that are turned around their centres by `angles` (n,) in radians."""
-    sizes = boxes[:, 2:] - boxes[:, :2]
-    cos, sin = np.abs(np.cos(angles)), np.abs(np.sin(angles))
-    width = sizes[:, 0] * cos + sizes[:, 1] * sin
-    height = sizes[:, 0] * sin + sizes[:, 1] * cos
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    return from_centres(np.concatenate([centres, np.stack([width, height], axis=1)], axis=1)).astype(np.float32)
+class YOLOv8Rotated(YOLOv8Pose):
+    """Decoder of rotated boxes whose file does not state the task: the last column, negative for some, is the angle."""
+
+    expects = "rows as yolov8 with an angle behind the scores, which the values show"
+
+    def fits(self, graph: Graph, rows: Rows) -> bool:
+        return _may_have_extras(graph, rows) and rows.columns >= self.others + 2
+
+    def extras(self, values: np.ndarray, rows: Rows) -> Extras | None:
+        return Extras("obb", 1) if ends_in_angle(values[:, self.others :]) else None
 
 
-def _prototypes(tensor: Tensor) -> int:
-    """The number of mask prototypes in a tensor; 0 if it is another output."""
-    shape = tensor.shape
-    if len(shape) != 4 or shape[0] not in (1, -1):
-        return 0
-    return next((side for side in (shape[3], shape[1]) if side in PROTOTYPES), 0)
+def _may_have_extras(graph: Graph, rows: Rows) -> bool:
+    """Whether the file leaves open how many of the columns are scores: it states neither the task nor the classes."""
+    is_coco = rows.columns in (4 + COCO, 4 + 1 + COCO_POSE)
+    return not graph.notes.task and not graph.notes.classes and not is_coco and not has_objectness(graph, rows)
 
 
-def _extras(graph: Graph, columns: int, prototypes: list[Tensor]) -> int:
-    """Number of columns after the scores; 0 if the head is none of these."""
-    if prototypes:
-        return _prototypes(prototypes[0])
-    if graph.notes.task == "obb":
-        return 1
-    if graph.notes.task == "pose":
-        return graph.notes.keypoints or (columns - 4 - graph.notes.classes if graph.notes.classes else 51)
-    return 51 if not graph.notes.task and columns == COCO_POSE and graph.notes.classes in (0, 1) else 0
-
-
-def _keypoints_inside(values: np.ndarray, rows: TaskRows, head: Head) -> float:
-    """For poses, the share of keypoints of the ten strongest rows that lie in their box; else 1."""
-    if rows.turned or rows.extras % 3 or rows.extras < 6:
+def _keypoints_inside(values: np.ndarray, extras: Extras) -> float:
+    """For poses, the share of the ten strongest rows whose keypoints all lie in or near their box; else 1."""
+    if extras.task != "pose":
         return 1.0
     best = np.argsort(-values[:, 4], kind="stable")[:10]
     boxes = values[best, :4]
-    points = values[best, -rows.extras :].reshape(len(best), -1, 3)[:, :, :2]
+    points = values[best, -extras.columns :].reshape(len(best), -1, extras.size)[:, :, :2]
     inside = np.abs(points - boxes[:, None, :2]) <= 0.6 * boxes[:, None, 2:]
     return float(inside.all(axis=2).mean())

@@ -7,19 +7,39 @@ from typing import Any
 
 import numpy as np
 
+from qviz.structures.boxes import iou_matrix
+from qviz.structures.polygons import polygon_iou_matrix
+
+MASK_SIDE = 64
+"""Cells of a mask along each side of its box."""
+
 
 def _select(rows: Any, index: Any) -> Any:
-    """An object of the same type, with every array indexed by `index`."""
-    return type(rows)(*[getattr(rows, name)[index] for name in rows.__slots__])
+    """An object of the same type, with every array indexed by `index`; what is None stays None."""
+    values = (getattr(rows, name) for name in rows.__slots__)
+    return type(rows)(*[None if value is None else value[index] for value in values])
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Detections:
-    """Objects of one image: boxes (n, 4) float32 xyxy pixels, scores (n,) float32, class_ids (n,) int32 zero-based."""
+    """Objects of one image. All coordinates are pixels of the original image.
+
+    Attributes:
+        boxes: (n, 4) float32 xyxy.
+        scores: (n,) float32 in [0, 1].
+        class_ids: (n,) int32, zero-based.
+        keypoints: (n, k, 3) float32 x, y and visibility in [0, 1]; None if the model has no keypoints.
+        masks: (n, MASK_SIDE, MASK_SIDE / 8) uint8, the cells of each box as bits (`np.packbits`), row by row, 1 where
+            the object is; None if the model has no masks.
+        corners: (n, 4, 2) float32, the rotated boxes, around which `boxes` are upright; None if boxes are not rotated.
+    """
 
     boxes: np.ndarray
     scores: np.ndarray
     class_ids: np.ndarray
+    keypoints: np.ndarray | None = None
+    masks: np.ndarray | None = None
+    corners: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -33,12 +53,13 @@ class Detections:
         return _select(self, index)
 
     @classmethod
-    def of(cls, boxes: Any, scores: Any, class_ids: Any) -> Detections:
-        """Detections from array-like values, converted to the types above."""
+    def of(cls, boxes: Any, scores: Any, class_ids: Any, **shapes: np.ndarray) -> Detections:
+        """Detections from array-like values, converted to the types above. shapes: the optional fields, as they are."""
         return cls(
             np.asarray(boxes, np.float32).reshape(-1, 4),
             np.asarray(scores, np.float32).reshape(-1),
             np.asarray(class_ids, np.int32).reshape(-1),
+            **shapes,
         )
 
     @classmethod
@@ -53,6 +74,12 @@ class Detections:
     def by_score(self) -> Detections:
         """The same detections by falling score; the order of equal scores does not change."""
         return self[np.argsort(-self.scores, kind="stable")]
+
+    def overlaps(self, others: Detections) -> np.ndarray:
+        """(n, m) IoU with each of m other detections, in [0, 1]: of the rotated boxes if both have them."""
+        if self.corners is None or others.corners is None:
+            return iou_matrix(self.boxes, others.boxes)
+        return polygon_iou_matrix(self.corners, others.corners)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -68,6 +68,7 @@ class HeadNotes:
         task: `detect`, `pose`, `segment` or `obb`; empty if it is not stated.
         classes: Number of class names; 0 if there are none.
         keypoints: Number of keypoint values in each row; 0 if there are none.
+        keypoint_size: Number of values of one keypoint, 2 (x, y) or 3 (and visibility); 0 if it is not stated.
         anchors: (n, 4) cy, cx, h, w normalised to [0, 1], or None.
         scales: y, x, h and w scales of the box coder for these anchors.
         sigmoid: Whether the scores are logits, to which a sigmoid must be applied.
@@ -79,6 +80,7 @@ class HeadNotes:
     anchors: np.ndarray | None = None
     scales: tuple[float, ...] = (10.0, 10.0, 5.0, 5.0)
     sigmoid: bool = False
+    keypoint_size: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

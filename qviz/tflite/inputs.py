@@ -9,13 +9,13 @@ quantize   by rounding to nearest with the input's own scale and zero point (tru
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from qviz.errors import ModelError
-from qviz.structures import Image, Settings, Tensor
+from qviz.structures import Detections, Image, Settings, Tensor
 
 PAD = 114
 """Grey of the letterbox's bars, as YOLO's preprocessing fills them."""
@@ -47,6 +47,16 @@ class Placement:
         """(n, 4) boxes in pixels of the original image, from boxes in pixels of the input."""
         offset = np.array(self.offset * 2, np.float32)
         return (boxes - offset) / np.array(self.scale * 2, np.float32)
+
+    def detections_to_original(self, detections: Detections) -> Detections:
+        """The detections in pixels of the original image, from detections in pixels of the input."""
+        offset, scale = np.array(self.offset, np.float32), np.array(self.scale, np.float32)
+        points, corners = detections.keypoints, detections.corners
+        if points is not None:
+            points = np.concatenate([(points[..., :2] - offset) / scale, points[..., 2:]], axis=2)
+        if corners is not None:
+            corners = (corners - offset) / scale
+        return replace(detections, boxes=self.to_original(detections.boxes), keypoints=points, corners=corners)
 
 
 def channels_last(tensor: Tensor) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import struct
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -35,10 +36,12 @@ def head_notes(data: bytes) -> HeadNotes:
     """The notes of a .tflite file; empty if it has none or they cannot be read."""
     notes = exporter_notes(data)
     task, names = notes.get("task"), notes.get("names")
+    count, size = _keypoint_shape(notes.get("kpt_shape"))
     stated = HeadNotes(
         task if isinstance(task, str) else "",
         len(names) if isinstance(names, (dict, list, tuple)) else 0,
-        _keypoints(notes.get("kpt_shape")),
+        count * size,
+        keypoint_size=size,
     )
     try:
         return _with_anchors(data, stated) if ENTRY in data else stated
@@ -46,11 +49,11 @@ def head_notes(data: bytes) -> HeadNotes:
         return stated
 
 
-def _keypoints(shape: Any) -> int:
-    """Number of values of all keypoints together, from the shape [keypoints, 2 or 3]; 0 if it is no such shape."""
+def _keypoint_shape(shape: Any) -> tuple[int, int]:
+    """(number of keypoints, 2 or 3 values each) as the notes state them; (0, 0) if it is no such shape."""
     if not isinstance(shape, (list, tuple)) or len(shape) != 2 or not all(isinstance(side, int) for side in shape):
-        return 0
-    return shape[0] * shape[1] if 0 < shape[0] <= 1000 and shape[1] in (2, 3) else 0
+        return 0, 0
+    return (shape[0], shape[1]) if 0 < shape[0] <= 1000 and shape[1] in (2, 3) else (0, 0)
 
 
 def _with_anchors(data: bytes, notes: HeadNotes) -> HeadNotes:
@@ -70,7 +73,7 @@ def _with_anchors(data: bytes, notes: HeadNotes) -> HeadNotes:
     if not all(0 < scale < 1e6 for scale in scales):
         return notes
     sigmoid = _flag(decoding, SIGMOID_SCORE)
-    return HeadNotes(notes.task, notes.classes, notes.keypoints, anchors, scales, sigmoid)
+    return replace(notes, anchors=anchors, scales=scales, sigmoid=sigmoid)
 
 
 def _anchors(options: Table) -> np.ndarray | None:

@@ -27,17 +27,19 @@ TABLE = [
     ("ssd_raw", graph_of((1, 1917, 4), (1, 1917, 91), size=(300, 300))),
 ]
 
+UNSTATED = ("yolov8_pose", "yolov8_rotated")
+"""They fit where neither the number of classes nor the task is known; values decide."""
 SEVERAL = [
     (("yolov8", "yolov8_corners"), graph_of((1, 84, CELLS))),
     (("yolov8", "yolov8_corners"), graph_of((1, CELLS, 84))),
     (("yolov8", "yolov8_corners"), graph_of((1, 84, 8400), size=(640, 640), nchw=True)),
-    (("yolov8", "yolov8_corners"), graph_of((1, 6, CELLS))),  # two classes
-    (("yolov8", "yolov8_corners"), graph_of((1, CELLS, 12), ends=("SOFTMAX",))),
+    (("yolov8", "yolov8_corners", "yolov8_rotated"), graph_of((1, 6, CELLS))),  # two classes
+    (("yolov8", "yolov8_corners", *UNSTATED), graph_of((1, CELLS, 12), ends=("SOFTMAX",))),
     (("yolov8", "yolov8_corners"), graph_of((1, CELLS + 2, 84))),
     (("boxes_and_scores", "tflite_post_process"), graph_of((1, CELLS, 4), (1, CELLS), (1, CELLS))),
-    (("yolox", "yolov8", "yolov8_corners"), graph_of((1, CELLS, 12))),  # 7 classes with objectness, or 8 without
-    (("yolox", "yolov8", "yolov8_corners"), graph_of((1, CELLS, 6))),
-    (("nanodet_plus", "yolov8", "yolov8_corners"), graph_of((1, CELLS + 2, 112))),
+    (("yolox", "yolov8", "yolov8_corners", *UNSTATED), graph_of((1, CELLS, 12))),  # 7 classes and objectness, or 8
+    (("yolox", "yolov8", "yolov8_corners", "yolov8_rotated"), graph_of((1, CELLS, 6))),
+    (("nanodet_plus", "yolov8", "yolov8_corners", *UNSTATED), graph_of((1, CELLS + 2, 112))),
     (("efficientdet_lite", "efficientdet"), graph_of((1, 19206, 4), (1, 19206, 90), size=(320, 320))),
 ]
 

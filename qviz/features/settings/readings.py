@@ -98,7 +98,9 @@ def rivals(inspection: Inspection) -> tuple[str, ...]:
     names, graph = inspection.decoders, inspection.graph
     if inspection.sources.get("labels") not in (None, "class count", "default"):
         count = len(inspection.labels)
-        names = tuple(name for name in names if DECODERS[name].class_count(graph) in (count, None)) or names
+        counts = {name: DECODERS[name].class_count(graph) for name in names}
+        exact = tuple(name for name in names if counts[name] == count)
+        names = exact or tuple(name for name in names if counts[name] is None) or names
     others = [name for name in names if name != inspection.decoder and _shows_fit(name)]
     return (inspection.decoder, *others) if others and _shows_fit(inspection.decoder) else ()
 

@@ -22,7 +22,10 @@ def are_equal(first: Detections | None, second: Detections | None) -> bool:
     if first is None or second is None:
         return first is second
     pairs = [(getattr(first, field.name), getattr(second, field.name)) for field in fields(Detections)]
-    return all(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes() for a, b in pairs)
+    return all(
+        a is b if a is None or b is None else (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes())
+        for a, b in pairs
+    )
 
 
 ODD = Detections(
@@ -33,7 +36,15 @@ ODD = Detections(
 PLACED = Detections(
     random_detections(8).boxes[::2], random_detections(8).scores[::-2], random_detections(8).class_ids[1::2]
 )
+SHAPES = replace(
+    random_detections(4),
+    keypoints=np.random.default_rng(1).random((4, 17, 3), np.float32),
+    masks=np.random.default_rng(1).integers(0, 256, (4, 64, 8), np.uint8),
+    corners=np.random.default_rng(1).random((4, 4, 2), np.float32),
+)
 CASES = [
+    Inference(SHAPES, None, 2, 3, 0.1),
+    Inference(SHAPES[:0], replace(SHAPES, masks=None, keypoints=None), 2, 3, 0.1),
     Inference(Detections.none(), None, 1, 1, 0.0),
     Inference(Detections.none(), Detections.none(), 640, 480, 12.5),
     Inference(random_detections(3), Detections.none(), 640, 480, 1 / 3),
@@ -78,6 +89,10 @@ NONE = [
     WHOLE.replace(b"[3, 5]", b'"ab"', 1),
     WHOLE.replace(b'"width": 640', b'"width": null', 1),
     WHOLE.replace(b"rows", b"row_", 1),
+    WHOLE.replace(b"[{}, {}]", b'[{"masks": [0, -1]}, {}]', 1),
+    WHOLE.replace(b"[{}, {}]", b'[{"masks": [99999999999]}, {}]', 1),
+    WHOLE.replace(b"[{}, {}]", b'[{"boxes": [4]}, {}]', 1),
+    WHOLE.replace(b"[{}, {}]", b"[[], {}]", 1),
 ]
 
 

@@ -61,7 +61,8 @@ def test_rows_of_corners_are_recognised_with_a_warning(loaded_models) -> None:  
     (model,) = loaded_models(strong(corners=True))
     assert (model.inspection.decoder, model.inspection.sources["decoder"]) == ("yolov8_corners", "guess")
     (warning,) = [w for w in lint_model(model) if w.code == "assumed_settings"]
-    assert "fit yolov8_corners" in warning.message and "--decoder (yolov8)" in warning.cure
+    assert "fit yolov8_corners" in warning.message
+    assert "--decoder (yolov8, yolov8_pose and yolov8_rotated)" in warning.cure
     assert model.inspection.odd_boxes == ""
 
 
@@ -75,7 +76,7 @@ def test_a_chosen_decoder_stays_and_a_warning_names_senseless_boxes(loaded_model
     assert model.inspection.decoder == "yolov8_corners"
     (warning,) = [w for w in lint_model(model) if w.code == "senseless_boxes"]
     assert "strongest boxes have their right side left of the left one" in warning.message
-    assert "try another --decoder (yolov8)" in warning.cure
+    assert "try another --decoder (yolov8, yolov8_pose and yolov8_rotated)" in warning.cure
 
 
 def test_a_fixed_batch_gives_the_objects_of_its_first_image(loaded_models, sample: Sample, engine: LocalEngine) -> None:  # type: ignore[no-untyped-def]
@@ -89,7 +90,8 @@ def test_a_fixed_batch_gives_the_objects_of_its_first_image(loaded_models, sampl
 
 def test_names_decide_before_values() -> None:
     data = head_file(np.zeros((1, CELLS, 9)))
-    assert rivals(inspect(data, Settings(), Settings())) == ("yolox", "yolov8", "yolov8_corners")
+    every = ("yolox", "yolov8", "yolov8_corners", "yolov8_pose", "yolov8_rotated")
+    assert rivals(inspect(data, Settings(), Settings())) == every
     five = inspect(data, Settings(labels=tuple("abcde")), Settings())
     assert rivals(five) == ("yolov8", "yolov8_corners")
     assert rivals(inspect(data, Settings(decoder="yolox"), Settings())) == ()
