@@ -3,13 +3,16 @@
 import streamlit as st
 
 from qviz.features.comparison import panel_files, panel_overview
-from qviz.ui import page, sample, uploads, view
+from qviz.ui import clicks, page, sample, uploads, view
+
+DEMO = "A toy detector of coloured squares, its int8 file, which loses objects, and eight annotated images."
 
 with page.begin("Overview") as here:
     if here.models is None:
         other = ", or open the sample in the sidebar" if sample.is_installed() else ""
         page.verdict("No model is loaded.", f"Drop your own files here{other}.")
         uploads.drop_zone("Models and images")
+        clicks.button(st, "Open the demo", page.open_demo, "demo-open", st.rerun, help=DEMO)
         panel_overview.empty()
         st.stop()
     view.show(here.view)

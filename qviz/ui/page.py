@@ -23,7 +23,7 @@ from qviz.errors import QvizError
 from qviz.features.detection.models import ModelSource
 from qviz.formatting import as_text, listed, plural
 from qviz.limits import limits
-from qviz.ui import clicks, projects, sample, server, tray, uploads, view, workspace
+from qviz.ui import clicks, demo, projects, sample, server, tray, uploads, view, workspace
 from qviz.ui.server import Models
 
 MENU = (
@@ -95,11 +95,13 @@ def begin(title: str) -> Iterator[Page]:
     sidebar = None
     try:
         _set_options()
+        view.ignore_older_address(title)
         if workspace.KEY not in st.session_state:
             free_closed_sessions()
             workspace.keep(projects.opened(sample.opening))
         else:
             projects.follow()
+        clicks.finish_callbacks(st.session_state.get(view.PAGE) == title)
         view.current(title)  # after the project is opened, because this writes the project into the address
         uploads.take_dropped_files()
         current = server.with_quarantine(server.with_finished_conversions(workspace.current()))
@@ -227,6 +229,13 @@ def _undo_drop() -> None:
 
 def _open_sample() -> None:
     projects.leave(sample.sample())
+    _reset_view()
+
+
+def open_demo() -> None:
+    """Open the demo as a project of its own."""
+    projects.leave(workspace.Workspace())
+    workspace.keep(demo.demo())
     _reset_view()
 
 

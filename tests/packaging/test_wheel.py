@@ -73,14 +73,15 @@ def test_it_holds_the_dashboard_and_only_qviz_at_its_top(wheels: tuple[Path, Pat
 def test_the_installed_package_finds_its_dashboard_and_has_no_sample(wheels: tuple[Path, Path], tmp_path: Path) -> None:
     zipfile.ZipFile(wheels[0]).extractall(tmp_path / "site")
     code = (
-        "from qviz.cli.app import _script; from qviz.ui import glossary, sample;"
-        "print(_script(), len(glossary.terms()) > 20, sample.is_installed(), len(sample.sample().models))"
+        "from qviz.cli.app import _script; from qviz.ui import glossary, sample; from qviz.ui.demo import demo;"
+        "images = len(sample.sample().images), len(demo().images);"
+        "print(_script(), len(glossary.terms()) > 20, sample.is_installed(), *images)"
     )
     call = [sys.executable, "-c", code]
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
     ended = subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, text=True)
     script = tmp_path / "site" / "qviz" / "dashboard" / "app.py"
-    assert ended.stdout == f"{script} True False 0\n", ended.stderr
+    assert ended.stdout == f"{script} True False 0 8\n", ended.stderr
 
 
 PROJECT_VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "qviz/__init__.py").read_text()).group(1)  # type: ignore[union-attr]

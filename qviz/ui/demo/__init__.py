@@ -1,0 +1,29 @@
+"""The demo: a toy detector of coloured squares and an int8 file of it that loses objects, with eight annotated images.
+
+It is 110 kB and part of the wheel, so that the dashboard can show something where the sample is not installed. The
+detector's weights are set by hand. Its boxes are in pixels and share one output, and so one int8 scale, with the
+scores. `sample_data/build/demo.py` makes the files.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qviz.datasets.coco import read_coco
+from qviz.datasets.files import load_images
+from qviz.features.detection.models import read_source
+from qviz.ui.workspace import Workspace
+
+FOLDER = Path(__file__).with_name("files")
+MODELS = ("squares_float32.tflite", "squares_int8.tflite")
+NAME = "Demo: coloured squares"
+
+
+def demo() -> Workspace:
+    """A workspace with the demo's models, images and annotations."""
+    return Workspace(
+        models=tuple(read_source(FOLDER / name) for name in MODELS),
+        images=tuple(load_images([FOLDER / "images"])),
+        dataset=read_coco(FOLDER / "annotations.json", FOLDER / "images"),
+        name=NAME,
+    )
