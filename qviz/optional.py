@@ -36,6 +36,7 @@ PARTS = {
     "cluster": Part(("distributed",), "workers of a Dask cluster (--workers tcp://HOST:PORT)"),
     "onnx": Part(("onnxruntime",), "an ONNX file as the reference"),
     "micro": Part(("tflite_micro",), "the kernels of TensorFlow Lite Micro"),
+    "hub": Part(("h5py",), "outputs in an .h5 file of Qualcomm AI Hub"),
     "heic": Part(("pillow_heif",), "HEIC images"),
 }
 """Name of the extra in pyproject.toml -> the part."""

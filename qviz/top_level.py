@@ -167,11 +167,18 @@ def device_run(folder: Source, *, workers: int | str | None = None, progress: Pr
 
 
 def device_read(
-    folder: Source, *, score: float = 0.001, workers: int | str | None = None, progress: Progress | None = None
+    folder: Source,
+    *,
+    outputs: Source | None = None,
+    score: float = 0.001,
+    workers: int | str | None = None,
+    progress: Progress | None = None,
 ) -> DeviceResults:
     """Check what a device has recorded in a folder, and decode it with the model's own decoder.
 
     Args:
+        outputs: What another tool has recorded with the packed inputs: an .npz file (also of ST Edge AI), an .h5 file
+            of Qualcomm AI Hub, or a folder of Result_N/NAME.raw. By default the recording of run_on_device.py.
         score: Minimum confidence of an object, in [0, 1].
 
     Returns:
@@ -187,7 +194,8 @@ def device_read(
     from qviz.features.backends.device import device_read as read
 
     with start_workers(workers) as engine:
-        return read(Context(engine, progress=progress or Progress()), Path(folder), score=score)
+        source = None if outputs is None else Path(outputs)
+        return read(Context(engine, progress=progress or Progress()), Path(folder), outputs=source, score=score)
 
 
 def card(study: Source) -> Card:

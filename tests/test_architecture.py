@@ -85,7 +85,7 @@ GUESTS = {
     "tensorflow": {"computation", "tensorflow_models"},
     "ai_edge_litert": {"tflite"},
     "flatbuffers": {"tflite"},
-    "h5py": {"tensorflow_models"},
+    "h5py": {"computation", "tensorflow_models"},
     "onnxruntime": {"onnx_model"},
     "tflite_micro": {"computation"},
     "cv2": {"computation", "datasets", "corruptions", "tflite", "plot"},

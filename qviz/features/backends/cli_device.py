@@ -33,6 +33,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     read = actions.add_parser("read", help=text, description=text)
     read.add_argument("folder", type=Path, metavar="FOLDER")
     read.add_argument("-o", "--output", type=Path, required=True, metavar="RESULTS.json")
+    read.add_argument(
+        "--outputs",
+        type=Path,
+        metavar="FILE|FOLDER",
+        help="what another tool has recorded with these inputs: an .npz file with one array per output (also of ST Edge"
+        " AI), an .h5 file of Qualcomm AI Hub, or a folder of Result_N/NAME.raw",
+    )
     options.add_score(read, 0.001)
     options.add_work(read)
     options.add_output(read, csv=False)
@@ -60,7 +67,8 @@ def _read(args: argparse.Namespace) -> DeviceResults:
     from qviz.top_level import device_read
 
     output.check_writable(args.output)
-    result = device_read(args.folder, score=args.score, workers=args.workers, progress=options.TerminalProgress())
+    progress = options.TerminalProgress()
+    result = device_read(args.folder, outputs=args.outputs, score=args.score, workers=args.workers, progress=progress)
     output.write_json(args.output, result.to_json())
     return result
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -21,9 +21,10 @@ import numpy as np
 
 from qviz.context import Context
 from qviz.detector import AP_SCORE
-from qviz.errors import ImageError, ModelError
+from qviz.errors import ImageError, ModelError, RecordingError
 from qviz.features.backends.prepared import (
     Prepared,
+    decode_job,
     describe_job,
     prepare_job,
     read_job,
@@ -48,6 +49,7 @@ from qviz.features.backends.recording import (
     input_name,
     output_name,
 )
+from qviz.features.backends.tool_outputs import Expected, tool_outputs
 from qviz.features.detection.inference import Images, in_order, results_in_order
 from qviz.features.detection.models import LoadedModel, ModelSource, load_model
 from qviz.formatting import plural
@@ -87,7 +89,7 @@ class DeviceRun(Result):
 
 @dataclass(frozen=True, slots=True)
 class DeviceModel:
-    """The model that was packed. ran_sha256: hash of the file that the device ran, which may be compiled for it."""
+    """The model that was packed. ran_sha256: hash of the file that ran, which may be compiled; empty if unknown."""
 
     name: str
     sha256: str
@@ -96,12 +98,12 @@ class DeviceModel:
 
 @dataclass(frozen=True, slots=True)
 class DeviceImage:
-    """One image. ms: milliseconds that the network took on the device."""
+    """One image. ms: milliseconds that the network took on the device; None if the recording does not say."""
 
     image: str
     width: int
     height: int
-    ms: float
+    ms: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,10 +238,14 @@ def _write_output(target: RecordingFolder, number: int, position: int, array: np
 # ---- read ----------------------------------------------------------------------------------------------------------
 
 
-def device_read(context: Context, folder: Path, *, score: float = AP_SCORE) -> DeviceResults:
+def device_read(
+    context: Context, folder: Path, *, outputs: Path | None = None, score: float = AP_SCORE
+) -> DeviceResults:
     """Check the recording in a folder and decode its outputs with the model's own decoder.
 
     Args:
+        outputs: What another tool has recorded with the packed inputs, if the runner of the folder did not run: a file
+            or folder of `qviz.features.backends.tool_outputs`.
         score: Minimum confidence of an object, in [0, 1].
 
     Raises:
@@ -248,31 +254,72 @@ def device_read(context: Context, folder: Path, *, score: float = AP_SCORE) -> D
     """
     target = RecordingFolder(folder)
     manifest, manifest_sha256 = target.manifest()
-    recording = target.recording(manifest, manifest_sha256)
     settings = Settings.from_json(manifest.settings, MANIFEST)
     model = load_model(context.engine, ModelSource(manifest.model.name, target.model(manifest), settings))
+    if outputs is not None:
+        return _of_tool(context, manifest, model, outputs, score)
+    recording = target.recording(manifest, manifest_sha256)
 
     def submit(number: int) -> list[Future[Inference]]:
-        row, outputs = manifest.images[number], recording.images[number].outputs
+        row, files = manifest.images[number], recording.images[number].outputs
         arrays = target.outputs(manifest, recording, number)
-        named = [(file.file, data, facts) for file, data, facts in zip(outputs, arrays, manifest.outputs, strict=True)]
-        placement = Placement((row.scale[0], row.scale[1]), (row.offset[0], row.offset[1]))
-        size = row.width, row.height
-        return [context.engine.submit(read_job, model.blob, model.settings, named, placement, size, score)]
+        named = [(file.file, data, facts) for file, data, facts in zip(files, arrays, manifest.outputs, strict=True)]
+        return [context.engine.submit(read_job, model.blob, model.settings, named, *_placed(row), score)]
 
+    objects = _decoded(context, manifest, model, submit)
+    milliseconds = [row.milliseconds for row in recording.images]
+    return _results(manifest, recording.model_sha256, recording.device, milliseconds, objects)
+
+
+def _of_tool(context: Context, manifest: Manifest, model: LoadedModel, path: Path, score: float) -> DeviceResults:
+    """The results in outputs that another tool has recorded; it tells neither times nor which file it ran."""
+    graph = model.inspection.graph
+    if len(graph.outputs) != len(manifest.outputs):
+        raise RecordingError(f"{MANIFEST} has {plural(len(manifest.outputs), 'output')}; the model has others.")
+    recorded = tool_outputs(context, path, Expected.of(manifest, graph))
+
+    def submit(number: int) -> list[Future[Inference]]:
+        arrays = [values[number] for values in recorded.outputs]
+        placed = _placed(manifest.images[number])
+        return [context.engine.submit(decode_job, model.blob, model.settings, arrays, *placed, score)]
+
+    objects = _decoded(context, manifest, model, submit)
+    device = Device(path.name, recorded.tool, "", "")
+    return _results(manifest, "", device, [None] * len(manifest.images), objects, recorded.remarks)
+
+
+def _placed(row: PackedImage) -> tuple[Placement, tuple[int, int]]:
+    """Where an image lies in the input, and its size."""
+    return Placement((row.scale[0], row.scale[1]), (row.offset[0], row.offset[1])), (row.width, row.height)
+
+
+def _decoded(
+    context: Context, manifest: Manifest, model: LoadedModel, submit: Callable[[int], list[Future[Inference]]]
+) -> list[RecordedObject]:
+    """The objects of all images. submit: the job that decodes an image, by its number."""
     objects: list[RecordedObject] = []
     for number, (job,) in in_order(context, range(len(manifest.images)), submit):
         objects += _objects(manifest.images[number].name, job.result(), model)
         context.progress.advance(number + 1, len(manifest.images))
+    return objects
+
+
+def _results(
+    manifest: Manifest,
+    ran_sha256: str,
+    device: Device,
+    milliseconds: Sequence[float | None],
+    objects: Sequence[RecordedObject],
+    remarks: tuple[str, ...] = (),
+) -> DeviceResults:
     images = tuple(
-        DeviceImage(row.name, row.width, row.height, recorded.milliseconds)
-        for row, recorded in zip(manifest.images, recording.images, strict=True)
+        DeviceImage(row.name, row.width, row.height, ms) for row, ms in zip(manifest.images, milliseconds, strict=True)
     )
     upright = tuple(row for row in objects if row.bbox[2] >= 0 and row.bbox[3] >= 0)
     dropped = len(objects) - len(upright)
     skipped = (f"{plural(dropped, 'box')} of negative size left out.",) if dropped else ()
-    ran = DeviceModel(manifest.model.name, manifest.model.sha256, recording.model_sha256)
-    return DeviceResults(ran, recording.device, images, upright, skipped)
+    model = DeviceModel(manifest.model.name, manifest.model.sha256, ran_sha256)
+    return DeviceResults(model, device, images, upright, (*remarks, *skipped))
 
 
 def _objects(image: str, inference: Inference, model: LoadedModel) -> list[RecordedObject]:

@@ -227,7 +227,7 @@ class RecordingFolder:
     def input(self, manifest: Manifest, number: int) -> bytes:
         """The prepared input of one image, as an .npy file."""
         row = manifest.images[number]
-        data = self.read(row.file, _max_bytes(manifest.input))
+        data = self.read(row.file, byte_size(manifest.input) + HEADER)
         if digest_of(data) != row.sha256:
             raise RecordingError(f"{row.file} is not the input that was packed: its hash differs from the manifest's.")
         return data
@@ -262,7 +262,7 @@ class RecordingFolder:
         """The outputs of one image, each as an .npy file; to be read with `read_array`."""
         arrays = []
         for file, facts in zip(recording.images[number].outputs, manifest.outputs, strict=True):
-            data = self.read(file.file, _max_bytes(facts))
+            data = self.read(file.file, byte_size(facts) + HEADER)
             if digest_of(data) != file.sha256:
                 raise RecordingError(f"{file.file} has changed since it was recorded: its hash differs; record again.")
             arrays.append(data)
@@ -310,11 +310,11 @@ def _check_names(document: str, names: Iterable[tuple[str, str]]) -> None:
             raise RecordingError(f"{document} names the file {name[:80]!r}; {expected} is expected in its place.")
 
 
-def _max_bytes(facts: TensorFacts) -> int:
-    """The largest .npy file of a tensor."""
+def byte_size(facts: TensorFacts) -> int:
+    """Bytes of a tensor; MAX_ARRAY if its shape is open, and never more."""
     if -1 in facts.shape:
         return MAX_ARRAY
-    return min(math.prod(facts.shape) * np.dtype(facts.dtype).itemsize, MAX_ARRAY) + HEADER
+    return min(math.prod(facts.shape) * np.dtype(facts.dtype).itemsize, MAX_ARRAY)
 
 
 def _how_to_get(name: str) -> str:
