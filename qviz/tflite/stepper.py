@@ -32,6 +32,9 @@ Group = tuple[tuple[int, ...], str]
 RESOURCES = frozenset({"resource", "variant"})
 """Types whose values exist only inside one interpreter and cannot be passed to another one."""
 
+PLAIN = (np.float32, np.int8, np.uint8, np.int16, np.int32)
+"""Types of tensors whose memory is an array as it is; others are packed, or lists of strings."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -63,11 +66,23 @@ class Piece:
         self._shapes = [tuple(self._interpreter.tensor(i)().shape) for i in range(len(step.inputs))]
         self._outputs = list(enumerate(step.outputs, start=len(step.inputs)))
         self._number = {tensor: number for number, tensor in self._outputs}
+        details = self._interpreter.get_output_details()
+        self._plain = {detail["index"] for detail in details if detail["dtype"] in PLAIN}
 
     def run(self, values: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
         """Copies of the step's outputs, by tensor of the file. Raises ModelError."""
         self._invoke(values)
         return {tensor: self._interpreter.get_tensor(number) for number, tensor in self._outputs}
+
+    def views(self, values: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
+        """Like `run`, but without copies: the outputs must be dropped before this step runs again."""
+        self._invoke(values)
+        return {
+            tensor: self._interpreter.tensor(number)()
+            if number in self._plain
+            else self._interpreter.get_tensor(number)
+            for tensor, number in self._number.items()
+        }
 
     def look(self, values: Sequence[np.ndarray], tensor: int, at: Callable[[np.ndarray], None]) -> None:
         """Call `at` with a view of one output, without copying it. Raises ModelError."""
@@ -266,6 +281,34 @@ class Stepper:
                 if index not in outputs and self._last.get(index, -1) <= number:
                     values.pop(index, None)
         return {index: values[index] for index in values if index in outputs}
+
+    def visit(
+        self,
+        inputs: Sequence[np.ndarray],
+        at: Callable[[int, np.ndarray], None],
+        before: Callable[[int], None] = lambda step: None,
+    ) -> None:
+        """Run all steps without copying what they write.
+
+        Args:
+            at: Called with each tensor that a step has written and a view of its values. A view must be dropped
+                before the same step runs again.
+            before: Called with the number of each step before it runs; may run this step with other inputs.
+
+        Raises:
+            ModelError: A step fails, or an input has another type or shape than the file requires.
+        """
+        self._check_inputs(inputs)
+        values = {**self.folded, **dict(zip(self.graph.inputs, inputs, strict=False))}
+        for number, (step, piece) in enumerate(zip(self.steps, self._pieces, strict=True)):
+            before(number)
+            written = piece.views([values[tensor] for tensor in step.inputs])
+            for index, tensor in written.items():
+                at(index, tensor)
+            values |= written
+            for index in (*step.inputs, *step.outputs):
+                if self._last.get(index, -1) <= number:
+                    values.pop(index, None)
 
     def _check_inputs(self, inputs: Sequence[np.ndarray]) -> None:
         """Check types and shapes as an interpreter of the whole file would; single steps accept any shape."""

@@ -38,19 +38,18 @@ def photograph(sample: Sample, reads: Tensor) -> np.ndarray:
 
 
 def differing(data: bytes, sample: Sample) -> list[str]:
-    """Tensors of the steps that differ from those of the whole model. All tensors can be compared."""
+    """Tensors of the steps, as copies or as views, that differ from those of the whole model."""
     stepper, whole = Stepper(data), Runner(data, keep_all=True)
     values = photograph(sample, stepper.graph.input_tensors()[0])
     whole.run([values])
     written = [index for step in stepper.steps for index in step.outputs]
     assert written
+    viewed: dict[int, tuple[tuple[int, ...], bytes]] = {}
+    stepper.visit([values], lambda index, tensor: viewed.update({index: (tensor.shape, tensor.tobytes())}))
     tensors = stepper.run([values], keep=written)
-    differs = [
-        index
-        for index in written
-        if tensors[index].shape != whole.tensor(index).shape
-        or tensors[index].tobytes() != whole.tensor(index).tobytes()
-    ]
+    expected = {index: (whole.tensor(index).shape, whole.tensor(index).tobytes()) for index in written}
+    copied = {index: (tensors[index].shape, tensors[index].tobytes()) for index in written}
+    differs = [index for index in written if not expected[index] == copied[index] == viewed[index]]
     return [f"{stepper.graph.producer(i).kind} {stepper.graph.tensors[i].name}" for i in differs]  # type: ignore[union-attr]
 
 

@@ -22,7 +22,16 @@ from qviz.features.layer_error.joins import JOINING, ColumnSums, column_sums
 from qviz.features.layer_error.tensor_error import ErrorSums, RangeSums, sqnr_db
 from qviz.structures import EncodedImage, Image, Op, Quantization, Tensor
 from qviz.structures.graph import has_fixed_range
-from qviz.tflite.paired_networks import Pair, PairedNetworks, activations, as_real, as_variant, paired_networks
+from qviz.tflite.paired_networks import (
+    CONVERSIONS,
+    Pair,
+    PairedNetworks,
+    activations,
+    as_real,
+    as_variant,
+    paired_networks,
+)
+from qviz.tflite.stepper import Stepper
 
 
 @dataclass(slots=True)
@@ -149,11 +158,10 @@ def layer_sums_job(pair: Pair, image: EncodedImage, local_inputs: str) -> dict[i
 def sums_of_image(networks: PairedNetworks, image: Image, local_inputs: str) -> dict[int, LayerSums]:
     """The sums of every layer, by its operator in the variant."""
     reference_input, variant_input = networks.inputs(image)
-    variant_tensors = networks.variant.run([variant_input], keep=activations(networks.variant))
     kind = _OnReferenceInputs if local_inputs == "reference" else _OnVariantInputs
-    comparison = kind(networks, variant_tensors, image.name)
+    comparison = kind(networks, kind.tensors_of(networks.variant, variant_input), image.name)
     comparison.add(networks.reference.graph.inputs[0], reference_input)
-    networks.reference.run([reference_input], replace=comparison.add)
+    networks.reference.visit([reference_input], comparison.add, comparison.before)
     comparison.finish()
     return comparison.sums
 
@@ -182,9 +190,21 @@ class _Comparison:
             if tensor in variant_tensors:
                 self._compared_with[partner].append(tensor)
 
+    @staticmethod
+    def tensors_of(variant: Stepper, values: np.ndarray) -> dict[int, np.ndarray]:
+        """All activations of the variant on one input."""
+        return variant.run([values], keep=activations(variant))
+
     def reads(self, op: Op) -> Iterable[int]:
-        """Tensors of the variant that the operator receives for its local error."""
+        """Tensors of the variant that are in `inputs` until the operator's errors have been added."""
         raise NotImplementedError
+
+    def output(self, index: int) -> tuple[np.ndarray, Quantization | None]:
+        """The variant's values of a tensor, as arguments for `ErrorSums`."""
+        return _integers_or_real(self.variant_tensors[index], self.tensor(index))
+
+    def before(self, step: int) -> None:
+        """Called before a step of the reference runs."""
 
     def add_local(self, op: Op, x: np.ndarray, sums: LayerSums) -> None:
         """Add the local error of the operator that computes the tensor just compared."""
@@ -193,12 +213,11 @@ class _Comparison:
     def finish(self) -> None:
         """Called when the reference has run."""
 
-    def add(self, partner: int, values: np.ndarray) -> np.ndarray:
-        """Compare a tensor of the reference; returns it unchanged."""
+    def add(self, partner: int, values: np.ndarray) -> None:
+        """Compare a tensor of the reference."""
         for index in self._compared_with.get(partner, ()):
             if values.size == self.variant_tensors[index].size:
                 self._add(index, values.astype(np.float32, copy=False))
-        return values
 
     def _add(self, index: int, x: np.ndarray) -> None:
         op = self._layers.get(index)
@@ -207,7 +226,7 @@ class _Comparison:
         sums = LayerSums() if op is None else self.sums.setdefault(op.order, LayerSums())
         self._add_ranges(index, x, sums.ranges)
         if op is not None:
-            y, quantization = _integers_or_real(self.variant_tensors[index], self.tensor(index))
+            y, quantization = self.output(index)
             sums.cumulative.add(x, y, self.image, quantization)
             if op.kind in JOINING:
                 real = as_real(self.variant_tensors[index], self.tensor(index))
@@ -274,23 +293,58 @@ class _OnReferenceInputs(_Comparison):
 
 
 class _OnVariantInputs(_Comparison):
-    """Local error if both operators receive the variant's own tensors, the reference's as real numbers."""
+    """Local error if both operators receive the variant's own tensors, the reference's as real numbers.
+
+    An operator's local error is measured before its step of the reference runs, whose tensors are views.
+    """
+
+    def __init__(self, networks: PairedNetworks, variant_tensors: Mapping[int, np.ndarray], image: str) -> None:
+        super().__init__(networks, variant_tensors, image)
+        self._local: dict[int, tuple[ErrorSums, float]] = {}
+        self._paired: dict[int, list[Op]] = defaultdict(list)
+        for op in networks.layers:
+            pair = networks.pair_of.get(op.order)
+            step = None if pair is None else networks.single_steps[0].get(pair.reference_order)
+            if step is not None:
+                self._paired[step].append(op)
+
+    @staticmethod
+    def tensors_of(variant: Stepper, values: np.ndarray) -> dict[int, np.ndarray]:
+        tensors = {variant.graph.inputs[0]: values}
+        variant.visit([values], tensors.__setitem__)
+        return tensors
 
     def reads(self, op: Op) -> Iterable[int]:
-        return [index for index in op.inputs if index is not None and index in self.networks.partners]
+        return [i for i in (*op.inputs, op.outputs[0]) if i is not None and i in self.networks.partners]
+
+    def output(self, index: int) -> tuple[np.ndarray, Quantization | None]:
+        return self._real(index), None
+
+    def before(self, step: int) -> None:
+        for op in self._paired.get(step, ()):
+            self._expect(op)
 
     def add_local(self, op: Op, x: np.ndarray, sums: LayerSums) -> None:
+        if op.kind in CONVERSIONS:
+            self._expect(op)
+        if op.order in self._local:
+            sums.local, sums.seconds = self._local.pop(op.order)
+        self.release(op)
+
+    def _expect(self, op: Op) -> None:
+        """Measure the local error of an operator, if it can be run alone."""
         for index in self.reads(op):
             if index in self.variant_tensors:
                 self._real(index)
         start = time.perf_counter()
 
         def compare(expected: np.ndarray) -> None:
-            sums.seconds = time.perf_counter() - start
-            sums.local.add_energies(expected, self._real(op.outputs[0]))
+            seconds, local, y = time.perf_counter() - start, ErrorSums(), self._real(op.outputs[0])
+            if expected.size == y.size:
+                local.add_energies(expected, y)
+                self._local[op.order] = local, seconds
 
         self.networks.expect(op, self.inputs, compare)
-        self.release(op)
 
     def _real(self, index: int) -> np.ndarray:
         if index in self.inputs:

@@ -130,10 +130,10 @@ class RangeSums:
             np.divide(part, scale, out=steps)
             if not (low <= smallest / scale and largest / scale <= high):
                 sums._clip(steps, low, high)
-            if quantized is None:
-                np.rint(steps, out=whole)  # rounds ties differently, but the error has the same energy
-            else:
-                _round(steps, whole)
+            np.rint(steps, out=whole)  # rounds ties to even, but the error has the same energy
+            if quantized is not None:
+                if not cv2.norm(steps, whole, cv2.NORM_INF) < 0.5:  # there is a tie, or NaN
+                    _round(steps, whole)
                 np.add(whole, zero, out=quantized.reshape(-1)[position], casting="unsafe")
             sums.rounding += cv2.norm(steps, whole, cv2.NORM_L2SQR)
         sums.clipping, sums.rounding = (energy * float(scale) ** 2 for energy in (sums.clipping, sums.rounding))
