@@ -1,10 +1,13 @@
-"""Buttons whose clicks survive overlapping Streamlit reruns, and a way to wait that a click can interrupt.
+"""Clicks that survive overlapping Streamlit reruns, and a way to wait that a click can interrupt.
 
 Streamlit reports a click only once. The click is lost if that run is abandoned for a newer one before it reaches the
 button, or if the button's callback is cut short when it accesses the session state. A button without a key becomes a
 different button when its label or help changes, so a click on the old one is lost too. Here, a click is recorded before
-anything else and kept until some run has reached the button and completed its action. It is dropped after ten seconds,
-or on another page.
+anything else and kept until some run has reached the button and completed its action (`button`). It is dropped after
+ten seconds, or on another page.
+
+The callback of another widget, such as a chart whose bar was clicked, is cut short in the same way; `callback` mends
+that. What our own components report is not lost, because they report states (`qviz/ui/component`).
 
 A session runs one script at a time (`runner.fastReruns`), and a click interrupts it at its next call to Streamlit.
 """
@@ -22,6 +25,8 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 CLICK_SECONDS = 10.0
 """A recorded click is valid for this long."""
+WAITING = "qviz_callbacks"
+"""Session key: the list of callbacks that were called and have not completed."""
 
 
 def button(
@@ -58,6 +63,45 @@ def button(
 def _record(clicks: list[float]) -> None:
     """Record a click without the session state: accessing it ends the callback if another run is waiting."""
     clicks.append(time.monotonic())
+
+
+def callback(act: Callable[[], object]) -> Callable[[], None]:
+    """A callback for a widget, which calls `act`.
+
+    Streamlit ends a callback at its first access to the session state if another run is waiting. `act` is then called
+    again by that run (`finish_callbacks`), so a repeated call must not do anything twice.
+    """
+    waiting: list[Callable[[], object]] = st.session_state.setdefault(WAITING, [])
+
+    def record() -> None:
+        waiting.append(act)
+        _complete(waiting)
+
+    return record
+
+
+def finish_callbacks(is_same_page: bool) -> None:
+    """Call what an interrupted run left; each page does so first. On another page, it is dropped."""
+    waiting: list[Callable[[], object]] = st.session_state.setdefault(WAITING, [])
+    if not is_same_page:
+        waiting.clear()
+    _complete(waiting)
+
+
+def _complete(waiting: list[Callable[[], object]]) -> None:
+    while waiting:
+        try:
+            waiting[0]()
+        except Exception:  # does not catch Streamlit's signal that another run is waiting
+            waiting.pop(0)
+            raise
+        waiting.pop(0)
+
+
+def rerun_part() -> None:
+    """Rerun the fragment that is running alone, or the page if all of it is running."""
+    context = get_script_run_ctx(suppress_warning=True)
+    st.rerun(scope="fragment" if context is not None and context.fragment_ids_this_run else "app")
 
 
 def keep(key: str, value: object) -> Callable[[], None]:

@@ -183,11 +183,9 @@ def menu(workspace: Workspace, then: Callable[[], object]) -> None:
         clicks.button(st, "Save again", lambda: _save(current()), "project-save", st.rerun, width="stretch")
     with st.expander("Projects"):
         row = None if project is None else _row(workspace, project)
-        picked, unwanted = project_list(row, st.session_state.get(DELETED, ()), key="project-list")
-        if picked and picked != project:
-            _open(picked, then)
-        if unwanted:
-            _delete(unwanted, then)
+        user = project_list(row, st.session_state.get(DELETED, ()), key="project-list")
+        user.act("picked", lambda picked: _open(str(picked), then), st.rerun)
+        user.act("unwanted", lambda unwanted: _delete(list(map(str, unwanted)), then), st.rerun)
         clicks.button(st, "New empty project", lambda: _start(then), "project-new", st.rerun, width="stretch")
         if project is not None:
             _download(workspace, project)
@@ -211,13 +209,14 @@ def _row(workspace: Workspace, project: str) -> dict[str, Any]:
 
 
 def _open(project: str, then: Callable[[], object]) -> None:
+    if project == st.session_state.get(KEY):
+        return
     try:
         open_project(project)
     except ProjectError as error:
-        st.warning(as_text(str(error)))
+        keep(current().with_notices([str(error)]))
         return
     then()
-    st.rerun()
 
 
 def _start(then: Callable[[], object]) -> None:
@@ -238,7 +237,6 @@ def _delete(unwanted: Sequence[str], then: Callable[[], object]) -> None:
         then()
     if problems:
         keep(current().with_notices(problems))
-    st.rerun()
 
 
 def _download(workspace: Workspace, project: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 from streamlit.elements.lib.mutable_tab_container import TabContainer
 
-from qviz.ui import page, view
+from qviz.ui import clicks, page, view
 
 
 def tabs(title: str, names: Sequence[str]) -> Sequence[TabContainer]:
@@ -23,4 +23,4 @@ def tabs(title: str, names: Sequence[str]) -> Sequence[TabContainer]:
         others = {other: name for other, name in view.current().tabs.items() if other != title}
         view.change(tabs=others if chosen == names[0] else others | {title: chosen})
 
-    return st.tabs(list(names), key=key, on_change=changed)
+    return st.tabs(list(names), key=key, on_change=clicks.callback(changed))

@@ -1,18 +1,21 @@
 """The current view: threshold, image, selection, tabs and filters; in session_state and in the address of the page.
 
 An address contains only the parameters of its own page, and only those that differ from the default. It takes
-precedence over the session, so that a link or the browser's Back opens the same view. When the user switches pages,
+precedence over the session, so that a link or the browser's Back opens the same view. A run that was requested before
+the browser knew the newest address brings an older one, which is ignored. When the user switches pages,
 values that are not in the new address come from the session. Invalid values are ignored and reported in a sentence.
 """
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from qviz.detector import PAGE_SCORE
 from qviz.features.comparison.matching import Change
@@ -20,6 +23,8 @@ from qviz.structures.detections import CANDIDATE_FLOOR
 from qviz.ui import projects
 
 KEY, PAGE, REMARKS = "qviz_view", "qviz_page", "qviz_address_remarks"
+OLDER, OLDER_SECONDS = "qviz_address_older", 10.0
+"""Key of the addresses that this page had before, with the time of their replacement; they are ignored for so long."""
 CHANGES = tuple(str(change) for change in Change)
 MAX_SCORE = 0.95
 MAX_LENGTH = 300
@@ -84,6 +89,8 @@ def current(page: str | None = None) -> View:
     else:
         st.session_state[PAGE] = page
         st.session_state[REMARKS] = ()
+        st.session_state[OLDER] = {}
+    ignore_older_address(page)
     values, sentences = from_query(st.query_params.to_dict(), page)
     if sentences:
         st.session_state[REMARKS] = sentences
@@ -131,8 +138,27 @@ def selected() -> str | None:
 def show(view: View) -> None:
     """Write the view into the address."""
     query = to_query(view, st.session_state.get(PAGE, "")) | projects.parameter()
-    if st.query_params.to_dict() != query:
+    before = st.query_params.to_dict()
+    if before != query:
+        older: dict[str, float] = st.session_state.get(OLDER, {})
+        now = time.monotonic()
+        recent = {text: then for text, then in older.items() if now - then < OLDER_SECONDS and text != _text_of(query)}
+        st.session_state[OLDER] = recent | {_text_of(before): now}
         st.query_params.from_dict(query)
+
+
+def ignore_older_address(page: str) -> None:
+    """If this run of the page brings an address that the view has just replaced, take the view's address instead."""
+    replaced = st.session_state.get(OLDER, {}).get(_text_of(st.query_params.to_dict()))
+    context = get_script_run_ctx(suppress_warning=True)
+    if replaced is None or page != st.session_state.get(PAGE) or (context and context.is_history_navigation):
+        return
+    if time.monotonic() - replaced < OLDER_SECONDS:
+        st.query_params.from_dict(to_query(st.session_state.get(KEY, View()), page) | projects.parameter())
+
+
+def _text_of(query: Mapping[str, str]) -> str:
+    return repr(sorted(query.items()))
 
 
 def remarks() -> tuple[str, ...]:

@@ -102,9 +102,62 @@ def test_a_failed_action_is_not_repeated() -> None:
     assert (len(app.exception), app.session_state["acted"]) == (0, 0)
 
 
+def chosen_page() -> None:
+    import streamlit as st
+
+    from qviz.ui import clicks
+
+    state = st.session_state
+    clicks.finish_callbacks(state.get("same_page", True))
+
+    def act() -> None:
+        if state.pop("cut", False):
+            st.rerun()  # as Streamlit does when a newer run is waiting
+        if state.get("broken"):
+            raise ValueError("broken")
+        state.acted = state.letter
+
+    st.selectbox("Letter", ["a", "b"], key="letter", on_change=clicks.callback(act))
+
+
+def choose(**state: object) -> AppTest:
+    app = AppTest.from_function(chosen_page).run()
+    for key, value in state.items():
+        app.session_state[key] = value
+    app.selectbox(key="letter").select("b").run()
+    return app
+
+
+def test_a_callback_that_was_cut_short_is_called_by_the_next_run() -> None:
+    assert choose().session_state["acted"] == "b"
+    assert choose(cut=True).session_state["acted"] == "b"
+
+
+def test_a_callback_of_the_page_before_is_dropped() -> None:
+    app = choose(cut=True, same_page=False)
+    app.session_state["same_page"] = True
+    app.run()
+    assert "acted" not in app.session_state
+
+
+def test_a_failed_callback_is_not_repeated() -> None:
+    app = choose(broken=True)
+    app.session_state["broken"] = False
+    app.run()
+    assert (len(app.exception), "acted" in app.session_state) == (0, False)
+
+
+PAGES = (
+    *(ROOT / "qviz" / "ui").rglob("*.py"),
+    *(ROOT / "qviz" / "features").rglob("panel*.py"),
+    *(ROOT / "pages").glob("*.py"),
+    ROOT / "app.py",
+)
+
+
 def buttons() -> Iterator[tuple[str, set[str | None], str]]:
     """(position, keyword arguments, function) of every button in the source."""
-    for path in (*(ROOT / "qviz" / "ui").glob("*.py"), *(ROOT / "pages").glob("*.py"), ROOT / "app.py"):
+    for path in PAGES:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".button"):
                 yield f"{path.name}:{node.lineno}", {word.arg for word in node.keywords}, ast.unparse(node.func)
@@ -113,3 +166,16 @@ def buttons() -> Iterator[tuple[str, set[str | None], str]]:
 def test_every_button_uses_clicks_or_a_callback() -> None:
     """The remaining buttons only set a flag of a job, or close a view, by a callback."""
     assert [p for p, arguments, by in buttons() if by != "clicks.button" and not {"key", "on_click"} <= arguments] == []
+
+
+def test_every_callback_of_a_widget_survives_a_newer_run() -> None:
+    """`on_change="rerun"` and a callback that Streamlit needs, but that does nothing, are safe as they are."""
+    names, unsafe = ("on_change", "on_select"), []
+    for path in PAGES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            for word in node.keywords if isinstance(node, ast.Call) else ():
+                text = ast.unparse(word.value)
+                if word.arg in names and not text.startswith(("clicks.callback(", "'rerun'")):
+                    unsafe.append(f"{path.name}:{node.lineno} {text}")
+    assert unsafe == []
+    assert [str(path) for path in (ROOT / "qviz").rglob("*.js") if "setTriggerValue" in path.read_text()] == []

@@ -177,7 +177,7 @@ def choose(here: Page, finding: Finding) -> tuple[str, str]:
             index=list(rows).index(label),
             format_func=lambda name: f"{name} · {rows[name].truths}",
             key=f"accuracy-class-{variant}-{label}",
-            on_change=lambda: choose_class(st.session_state[f"accuracy-class-{variant}-{label}"]),
+            on_change=clicks.callback(lambda: choose_class(st.session_state[f"accuracy-class-{variant}-{label}"])),
         )
     return variant, label
 

@@ -36,7 +36,7 @@ from qviz.features.accuracy.text import markdown
 from qviz.features.accuracy.thresholds import ThresholdShift
 from qviz.features.accuracy.truth import category_ids
 from qviz.features.slices import panel as slices_panel
-from qviz.formatting import as_text, plural
+from qviz.formatting import as_text, frame_csv, plural
 from qviz.structures import EncodedImage
 from qviz.ui import clicks, page, server, view, workspace
 from qviz.ui.page import Page
@@ -182,7 +182,13 @@ def by_class(here: Page, finding: Finding, variant: str, label: str) -> None:
         limit = _shown_count([loss], "accuracy-all-classes")
         if shown_classes([loss]):
             figure = class_loss_bars(loss, finding.colour(variant), limit, chosen=label)
-            st.plotly_chart(figure, width="stretch", key=key, on_select=lambda: _clicked(key), selection_mode="points")
+            st.plotly_chart(
+                figure,
+                width="stretch",
+                key=key,
+                on_select=clicks.callback(lambda: _clicked(key)),
+                selection_mode="points",
+            )
         st.caption(
             "Significant losses come first; faded bars are not significant (Holm correction over the classes). The"
             " last classes have fewer than 5 images, so no interval. After each name: its number of objects."
@@ -318,7 +324,7 @@ def downloads(finding: Finding) -> None:
             st.caption("The evaluation")
             _button(
                 "CSV: AP of every model and class",
-                lambda: str(result.to_frame().to_csv(index=False)),
+                lambda: frame_csv(result.to_frame()),
                 "accuracy.csv",
                 "text/csv",
             )

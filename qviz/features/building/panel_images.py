@@ -10,7 +10,7 @@ from qviz.datasets.files import is_image_name, load_images, unzip_images
 from qviz.errors import ImageError
 from qviz.formatting import plural
 from qviz.structures import EncodedImage
-from qviz.ui import page, sample
+from qviz.ui import clicks, page, sample
 
 
 @st.cache_resource(show_spinner=False)
@@ -34,7 +34,11 @@ def dropped(key: str) -> tuple[EncodedImage, ...]:
                 st.session_state.pop(photos, None)
 
         files = st.file_uploader(
-            "Photos", accept_multiple_files=True, key=zone, label_visibility="collapsed", on_change=changed
+            "Photos",
+            accept_multiple_files=True,
+            key=zone,
+            label_visibility="collapsed",
+            on_change=clicks.callback(changed),
         )
     if files:  # kept in the session, because the uploader is empty after the user has left the page
         st.session_state[photos] = tuple(

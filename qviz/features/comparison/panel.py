@@ -95,10 +95,7 @@ def image_strip(
 
     def draw() -> None:
         compared = server.compared(models, variants[0], shown, here.view.score) if variants else None
-        picked = strip(_strip_rows(shown, compared), current.name, key="strip")
-        if picked is not None and picked != current.name:
-            view.change(image=picked)
-            st.rerun()
+        strip(_strip_rows(shown, compared), current.name, lambda name: view.change(image=name), key="strip")
 
     redraw_while_pending("strip", is_pending, draw)
 
@@ -119,10 +116,17 @@ def _strip_rows(images: Sequence[EncodedImage], compared: ComparedVariant | None
 # ---- the table of objects -----------------------------------------------------------------------------------------
 
 BECAUSE = {"gone": "gone from the head", "threshold": "low score", "nms": "NMS", "unknown": "unknown"}
-TABLE_TERMS = {"reference": "reference's confidence", "variant": "variant's confidence"}
+TABLE_TERMS = {
+    **{"reference": "reference's confidence", "variant": "variant's confidence"},
+    **{"keypoints": "keypoint similarity", "mask IoU": "mask IoU"},
+}
 TABLE_HEAD, TABLE_ROW, MAX_ROWS = 38, 35, 20
 """Height of a table's head and of a row in pixels; maximum number of rows that are shown without scrolling."""
-TABLE_FORMATS = {"reference": "%.2f", "variant": "%.2f", "Δ conf.": "%+.2f", "IoU": "%.2f", "Δ IoU": "%+.2f"}
+SHAPES = ("keypoints", "mask IoU")
+TABLE_FORMATS = {
+    **{"reference": "%.2f", "variant": "%.2f", "Δ conf.": "%+.2f", "IoU": "%.2f", "Δ IoU": "%+.2f"},
+    **dict.fromkeys(SHAPES, "%.2f"),
+}
 
 
 def object_table(objects: Sequence[ComparedObject], variant_id: str, key: str) -> None:
@@ -132,6 +136,7 @@ def object_table(objects: Sequence[ComparedObject], variant_id: str, key: str) -
         frame = frame.drop(columns="now", errors="ignore")
     if not any(row.lost_because for row in objects):
         frame = frame.drop(columns="why", errors="ignore")
+    frame = frame.drop(columns=[name for name in SHAPES if name in frame and frame[name].isna().all()])
     names = [_object_id(variant_id, row) for row in objects]
     before = view.selected() if view.selected() in names else None
     event = glossary.table(
@@ -163,6 +168,8 @@ def _table_row(row: ComparedObject) -> dict[str, object]:
         "Δ conf.": row.score_delta,
         "IoU": row.iou,
         "Δ IoU": row.iou - 1 if row.iou is not None else None,
+        "keypoints": row.keypoint_similarity,
+        "mask IoU": row.mask_iou,
     }
 
 

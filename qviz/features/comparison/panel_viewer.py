@@ -16,6 +16,7 @@ from qviz.chart_style import REFERENCE, variant_colour
 from qviz.errors import DatasetError
 from qviz.features.accuracy.truth import labelled_truths
 from qviz.features.comparison.matching import IOU, ObjectChange, changes
+from qviz.features.comparison.panel_shapes import viewer_shapes
 from qviz.features.detection.models import LoadedModel
 from qviz.structures import Detections, EncodedImage, GroundTruth, Inference, digest_of
 from qviz.structures.detections import CANDIDATE_FLOOR
@@ -63,6 +64,7 @@ def apply_events(state: ViewerState, order: Sequence[EncodedImage], image: Encod
     if state.step:
         position = next(i for i, other in enumerate(order) if other.digest == image.digest)
         view.change(image=order[(position + state.step) % len(order)].name)
+        state.done()
         st.rerun()
     values: dict[str, Any] = {
         "score": None if state.threshold is None else round(state.threshold, 2),
@@ -74,8 +76,10 @@ def apply_events(state: ViewerState, order: Sequence[EncodedImage], image: Encod
         view.select(state.selected or None)
     before = view.current()
     if not changed:
+        state.done()
         return before
     current = view.change(**changed)
+    state.done()
     if current.score != before.score:
         view.show(current)  # the address takes precedence over the session
         st.rerun()
@@ -115,6 +119,7 @@ def payload(
             "name": models.name(models.reference),
             "colour": REFERENCE,
             "boxes": viewer_boxes(reference.detections),
+            "shapes": viewer_shapes(reference.detections),
         },
         "variants": variants,
         "truth": _truth(truth),
@@ -155,6 +160,7 @@ def _variant(models: Models, name: str, reference: Inference, run: Inference, io
         "scheme": str(models.variants[number].scheme),
         "colour": variant_colour(number),
         "boxes": viewer_boxes(run.detections),
+        "shapes": viewer_shapes(run.detections),
         "steps": threshold_steps(reference, run, iou),
     }
 

@@ -86,9 +86,13 @@ def _gallery(here: Page, name: str, shown: list[tuple[ComparedImage, EncodedImag
     items = [_item(row, image) for row, image in shown]
     rev = digest_of(repr((name, [(item | {"src": bool(item["src"])}) for item in items])).encode())[:16]
     colour = models.colours[variant.digest] if variant is not None else "#5f6b76"
-    picked = gallery(items, colour, rev, key=f"worst-{name}")
-    if picked is not None:
-        st.switch_page(COMPARE, query_params=view.link_query("Compare", image=picked, variants=(name,)))
+    gallery(
+        items,
+        colour,
+        rev,
+        lambda image: st.switch_page(COMPARE, query_params=view.link_query("Compare", image=image, variants=(name,))),
+        key=f"worst-{name}",
+    )
 
 
 def _item(row: ComparedImage, image: EncodedImage) -> dict[str, Any]:

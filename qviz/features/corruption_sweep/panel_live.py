@@ -22,7 +22,7 @@ from qviz.features.detection.models import LoadedModel
 from qviz.formatting import listed
 from qviz.structures import AppliedCorruption, Detections, EncodedImage, Inference
 from qviz.structures.boxes import iou_matrix
-from qviz.ui import page, server, view
+from qviz.ui import clicks, page, server, view
 from qviz.ui.page import Page
 from qviz.ui.results import Preview, redraw_while_pending
 from qviz.ui.strip import strip
@@ -133,7 +133,7 @@ def choose_image(here: Page, image: EncodedImage) -> None:
         view.select(None)
         view.change(image=st.session_state[key])
 
-    st.selectbox("Image", names, names.index(image.name), key=key, on_change=changed)
+    st.selectbox("Image", names, names.index(image.name), key=key, on_change=clicks.callback(changed))
 
 
 @st.fragment
@@ -193,7 +193,7 @@ def _choose_slider() -> Slider:
         list(SLIDERS),
         format_func=lambda name: SLIDERS[name].label,
         key=KIND,
-        on_change=changed,
+        on_change=clicks.callback(changed),
         help="One corruption at a time.",
     )
     return slider
@@ -212,7 +212,7 @@ def _choose_amount(slider: Slider) -> float:
         step=step,
         format=style,
         key=key,
-        on_change=lambda: _show_light(slider, st.session_state[key]),
+        on_change=clicks.callback(lambda: _show_light(slider, st.session_state[key])),
         help=slider.help,
     )
     return round(amount, 4)
@@ -250,13 +250,16 @@ def _apply_events(state: ViewerState, image: EncodedImage, runs: Sequence[Infere
     """Follow the box that the user clicked, and adopt the threshold that the user set."""
     if "threshold" in state.acted and state.threshold is not None:
         view.change(score=round(state.threshold, 2))
+        state.done()
         st.rerun()
     if "selected" in state.acted and state.selected:
         _, first, second = state.selected.split(":")
         number, run = (int(first), runs[0]) if int(first) >= 0 else (int(second), runs[1])
         if 0 <= number < len(run.detections):
             st.session_state[FOLLOWED] = Followed(image.plain.digest, run.detections[[number]])
-        st.rerun(scope="fragment")
+        state.done()
+        clicks.rerun_part()
+    state.done()
 
 
 def _curves(here: Page, image: EncodedImage, slider: Slider, amount: float) -> None:
@@ -306,15 +309,16 @@ def _pictures(image: EncodedImage, slider: Slider, amount: float) -> None:
     def is_pending() -> bool:
         return any(server.results().preview(other, THUMBNAIL) is None for other in by_text.values())
 
+    def show_clicked(text: str) -> None:
+        if text in by_text:
+            _show_light(slider, next(each for each in slider.amounts if slider.text(each) == text))
+
     def pictures() -> None:
         previews = {text: server.results().preview(other, THUMBNAIL) for text, other in by_text.items()}
         rows = [
             {"name": text, "src": each.source if isinstance(each, Preview) else "", "badge": text, "level": "none"}
             for text, each in previews.items()
         ]
-        clicked = strip(rows, slider.text(amount), key=f"live-strip-{slider.name}")
-        if clicked is not None and clicked in by_text and clicked != slider.text(amount):
-            _show_light(slider, next(each for each in slider.amounts if slider.text(each) == clicked))
-            st.rerun()
+        strip(rows, slider.text(amount), show_clicked, key=f"live-strip-{slider.name}")
 
     redraw_while_pending(f"live-pictures-{slider.name}-{image.digest[:12]}", is_pending, pictures, REFRESH_SECONDS)

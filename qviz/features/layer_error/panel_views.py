@@ -14,6 +14,8 @@ import pandas as pd
 import streamlit as st
 
 from qviz.errors import QvizError
+from qviz.features.backends import panel as backends
+from qviz.features.backends.text import refused_by_order, refused_sentence
 from qviz.features.detection.models import LoadedModel
 from qviz.features.layer_error import LayerErrors, panel, panel_actions, panel_detail
 from qviz.features.layer_error.metrics import CUMULATIVE, LOCAL, TABLE_METRICS, node_data_json
@@ -25,14 +27,12 @@ from qviz.features.layer_error.text import layers_verdict
 from qviz.features.what_if import panel as naming
 from qviz.formatting import plural
 from qviz.structures import EncodedImage, digest_of
-from qviz.ui import glossary, page, view
-from qviz.ui.network import network, picked
+from qviz.ui import clicks, glossary, page, view
+from qviz.ui.network import Pick, network, take_pick
 from qviz.ui.page import Page
 
 VIEWS = ("Network", "Chart", "Table")
 PICTURE = "layers-network"
-PICK_STAMP = "qviz_layers_pick"
-"""Session key: time stamp of the last pick in the picture that was applied."""
 SHOWN = "qviz_layers_shown"
 """Session key: the variants that are measured, once the user has chosen them."""
 INPUTS = {"reference": "the reference's activations", "variant": "the variant's own"}
@@ -73,7 +73,7 @@ def _draw(here: Page) -> None:
     variant, row = variants[choice.variant], rows[choice.variant]
     left, right = st.columns([8, 5], gap="small")
     with left:
-        _draw_view(head.view, variant, rows, choice)
+        _draw_view(here, head.view, variant, rows, choice)
         panel_actions.show(here, variant, row.errors, selected_with(choice))
     with right, st.container(border=True, gap="small"):
         detail = st.container(gap="small")
@@ -162,7 +162,7 @@ def _choose_variant(names: Sequence[str], shown: Sequence[str], variant: str) ->
             choices,
             choices.index(variant),
             key=key,
-            on_change=changed,
+            on_change=clicks.callback(changed),
             format_func=lambda name: name or "The variant with the largest error",
             label_visibility="collapsed",
         )
@@ -186,34 +186,40 @@ def _choose_image(here: Page, errors: LayerErrors, choice: Choice) -> EncodedIma
     return here.workspace.image_named(name or worst) or images[0]
 
 
-def _draw_view(chosen: str, variant: LoadedModel, rows: Mapping[str, Row], choice: Choice) -> None:
+def _draw_view(here: Page, chosen: str, variant: LoadedModel, rows: Mapping[str, Row], choice: Choice) -> None:
     row = rows[choice.variant]
     if chosen == "Chart":
         _show_chart(list(rows.values()), choice)
     elif chosen == "Table":
         _show_table(row, choice)
     else:
-        picture = network_picture(variant.inspection.graph, row.errors.layers, row.outliers)
+        result = backends.result_of(here)
+        refused = {} if result is None else refused_by_order(result, variant.name)
+        picture = network_picture(variant.inspection.graph, row.errors.layers, row.outliers, refused)
         _mount(picture, variant, choice.order, selected_with(choice), PICTURE)
+        if result is not None and (sentence := refused_sentence(result, variant.name)):
+            page.small_text(f"{sentence} Dashed in the picture.")
 
 
 def _mount(
     picture: dict[str, Any], variant: LoadedModel, chosen: int | None, selected: Sequence[int], key: str
 ) -> None:
     rev = digest_of(repr((variant.digest, picture["ops"])).encode())[:16]
-    stamp = st.session_state.get(PICK_STAMP, 0)
     data = {"rev": rev, "key": variant.digest[:16], "variant": variant.name, "chosen": chosen, "selected": [*selected]}
-    network({**picture, **data, "at": stamp}, key=key)
+    network({**picture, **data}, key=key)
 
 
 def _take_pick(results: Mapping[str, LayerErrors]) -> None:
     """Apply what was picked in the picture since the page was last drawn."""
-    pick, choice = picked(PICTURE), panel.chosen(results, panel.variant_in_view())
-    if pick is None or choice is None or pick.at == st.session_state.get(PICK_STAMP) or pick.chosen is None:
-        return
-    st.session_state[PICK_STAMP] = pick.at
-    if any(layer.order == pick.chosen for layer in results[choice.variant].layers):
-        _choose_anew(choice.variant, pick.chosen, pick.selected)
+    choice = panel.chosen(results, panel.variant_in_view())
+
+    def apply(pick: Pick) -> None:
+        if choice is None or pick.chosen is None:
+            return
+        if any(layer.order == pick.chosen for layer in results[choice.variant].layers):
+            _choose_anew(choice.variant, pick.chosen, pick.selected)
+
+    take_pick(PICTURE, apply)
 
 
 def _choose_anew(variant: str, order: int, selected: Sequence[int]) -> None:
@@ -227,7 +233,11 @@ def _show_chart(rows: Sequence[Row], choice: Choice) -> None:
     axis = choice.variant if len(rows) > 1 else ""
     figure = layer_error_chart(rows, (choice.variant, choice.order), selected_with(choice), axis)
     st.plotly_chart(
-        figure, width="stretch", key=key, on_select=lambda: _points_clicked(key), selection_mode=("points", "box")
+        figure,
+        width="stretch",
+        key=key,
+        on_select=clicks.callback(lambda: _points_clicked(key)),
+        selection_mode=("points", "box"),
     )
 
 
@@ -257,7 +267,7 @@ def _show_table(row: Row, choice: Choice) -> None:
         placeholder="–",
         column_config=glossary.numbers({metric.label: metric.number_format for metric in TABLE_METRICS}),
         key=key,
-        on_select=lambda: _rows_clicked(key, row.name, shown),
+        on_select=clicks.callback(lambda: _rows_clicked(key, row.name, shown)),
         selection_mode="multi-row",
         selection_default={"selection": {"rows": positions}},
     )

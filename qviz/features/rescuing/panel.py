@@ -222,14 +222,15 @@ def _show_files(result: Rescue, best: Tried) -> None:
     current = workspace.current()
     is_loaded = best.digest in {source.digest for source in current.models}
     full = build.full(current)
-    first.button(
+    clicks.button(
+        first,
         "Added to the session" if is_loaded else "Add to the session",
+        lambda: build.join(result.data, name),
+        f"rescue-join-{key}",
+        st.rerun,
         disabled=is_loaded or bool(full),
         help=full or None,
-        on_click=_join,
-        args=(result.data, name),
         width="stretch",
-        key=f"rescue-join-{key}",
     )
     second.download_button(
         f"Download it, {formatting.megabytes(best.bytes)}",
@@ -259,10 +260,6 @@ def _command(result: Rescue, best: Tried, recipe: str, name: str) -> str:
     candidate = best.candidate
     calibration = recipe if candidate.needs_ranges and not candidate.needs_images else IMAGES
     return candidate.command(result.reference.name, [calibration], name)
-
-
-def _join(data: bytes, name: str) -> None:
-    build.join(data, name)
 
 
 def _show_table(result: Rescue) -> None:

@@ -70,7 +70,7 @@ def _draw(here: Page, variant: LoadedModel, clip: VideoFile, result: VideoResult
         figure(result, names, inks),
         width="stretch",
         key=key,
-        on_select=lambda: _clicked(key),
+        on_select=clicks.callback(lambda: _clicked(key)),
         selection_mode="points",
     )
     left, right = st.columns([3, 2], gap="medium")

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 
-import streamlit as st
-from streamlit.components.v2.types import ComponentRenderer
-
-HERE = Path(__file__).parent
+from qviz.ui.component import mount
 
 
 def frame(html: str, rev: str, height: int, *, key: str) -> None:
@@ -19,10 +15,4 @@ def frame(html: str, rev: str, height: int, *, key: str) -> None:
         rev: Revision of the page; the frame is reloaded only if this differs from the last run.
         height: Height of the frame in pixels.
     """
-    _component()(key=key, data={"html": html, "rev": rev, "height": height})
-
-
-@cache
-def _component() -> ComponentRenderer:
-    script = (HERE / "frame.js").read_text(encoding="utf-8")
-    return st.components.v2.component("qviz_frame", html='<div class="qviz-frame"></div>', js=script)
+    mount(Path(__file__).parent, {"html": html, "rev": rev, "height": height}, key)

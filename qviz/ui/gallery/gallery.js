@@ -1,12 +1,12 @@
 // data = {rev, colour, images: [{name, src, width, height, boxes: [[x1, y1, x2, y2, change]], badge, level, text}]}.
-// Names come from files: textContent only. Reported: the trigger `picked` with the name of the image that was clicked.
+// Names come from files: textContent only. Reported: `picked`, whose value is the name of the image that was clicked.
 
 const SPACE = "http://www.w3.org/2000/svg";
 
-export default function ({ data, parentElement, setTriggerValue }) {
+export default function ({ data, parentElement, setStateValue }) {
   const root = parentElement.querySelector(".qviz-gallery");
   if (!root || !data) return;
-  root.pick = (name) => setTriggerValue("picked", name);
+  root.pick = (name) => setStateValue("picked", { value: name, at: stamp() });
   if (root.dataset.rev === data.rev) return;
   root.dataset.rev = data.rev;
   root.style.setProperty("--colour", data.colour);

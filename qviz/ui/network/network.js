@@ -4,15 +4,15 @@
 //   rev        changes with the network and its figures; only then is all built anew
 //   key        of the network: what was unfolded, and the zoom, come back when the page shows it again
 //   ops        [{order, kind, short, name, tensor, block, measured, outlier, values: [of each metric | null],
-//              facts: [[label, text]]}], so that every edge leads to a later one
+//              facts: [[label, text]], refused: which backend does not run it, or ""}], so that every edge leads to a later one
 //   edges      [[position, position], ...]
 //   blocks     [{name, kinds}]
 //   metrics    [{name, title, label, help}]; a higher value is better
 //   scale      [[share, "#rrggbb"], ...]; range: [value at 0, value at 1]
 //   chosen, selected   operator index, and indices, in view
-//   at         stamp of the last pick that Python has seen: older data does not undo a newer click
+//   at         stamp of the last pick that Python acted on: older data does not undo a newer click
 // }
-// Reported: pick {chosen, selected, rev, at}.
+// Reported: pick, whose value is {chosen, selected}.
 
 const remembered = new Map();
 
@@ -32,6 +32,7 @@ function build(v, data) {
   const net = prepare({ ops: data.ops, edges: data.edges, blocks: data.blocks });
   net.position = new Map(net.ops.map((row, op) => [row.order, op]));
   net.outliers = net.ops.flatMap((row, op) => (row.outlier ? [op] : []));
+  net.refused = net.ops.flatMap((row, op) => (row.refused ? [op] : []));
   Object.assign(v, { data, net, memory, metric: memory.metric ?? 0, chosen: null, selected: new Set(), hovered: null, cursor: null, rubber: null, inks: {}, scale: scaleOf(data.scale) });
   const toolbar = makeToolbar(v);
   const stage = el("div", "qviz-stage");

@@ -265,6 +265,9 @@ function stub(v, op, block, border) {
 
 function paintMarks(v, c) {
   for (const op of v.net.outliers) ring(v, c, op, v.theme.ring, 1.6, 1.5);
+  c.setLineDash([4, 3]);
+  for (const op of v.net.refused) ring(v, c, op, v.theme.text, 1.6, 4);
+  c.setLineDash([]);
   for (const op of v.selected) ring(v, c, op, v.theme.accent, 2.2, 2);
   if (v.cursor !== null) ring(v, c, v.cursor, v.theme.accent, 1.4, 5);
   if (v.hovered !== null && v.hovered !== v.chosen) ring(v, c, v.hovered, v.theme.text, 1.4, 1.5);

@@ -83,8 +83,8 @@ function deselect(v) {
 
 function report(v) {
   const orders = [...v.selected].map((op) => v.net.ops[op].order).sort((a, b) => a - b);
-  v.at = Date.now();
-  v.setStateValue("pick", { chosen: v.chosen === null ? null : v.net.ops[v.chosen].order, selected: orders, rev: v.data.rev, at: v.at });
+  v.at = stamp();
+  v.setStateValue("pick", { value: { chosen: v.chosen === null ? null : v.net.ops[v.chosen].order, selected: orders }, at: v.at });
   mark(v);
 }
 

@@ -16,6 +16,7 @@ function tipRows(v, hit) {
 
 function operatorRows(v, row) {
   const rows = [el("b", "", row.name), el("span", "qviz-quiet", shortened(row.tensor, 70))];
+  if (row.refused) rows.push(el("span", "", row.refused));
   if (!row.measured) return [...rows, el("span", "", "Not compared: it has no partner in the reference.")];
   v.data.metrics.forEach((metric, i) => rows.push(pair(metric.label, figure(row.values[i]))));
   for (const [label, text] of row.facts) rows.push(pair(label, text));

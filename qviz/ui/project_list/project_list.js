@@ -1,5 +1,5 @@
 // data = {current: {id, name, text, own} | null, deleted: [id]}. Names come from files and users: textContent only.
-// Reported: the triggers `picked` (an ID to open) and `unwanted` (IDs of projects to delete).
+// Reported: `picked`, whose value is an ID to open, and `unwanted`, with a list of IDs of projects to delete.
 // The list is in localStorage, which belongs to this address (host and port) and is not sent with requests.
 
 const KEY = "qviz-projects";
@@ -8,14 +8,14 @@ const ID = /^[0-9a-f]{32}$/;
 const INTRODUCTION =
   "What you drop becomes a project. It is saved on this server, under an address that nobody can guess; this browser remembers it here.";
 
-export default function ({ data, parentElement, setTriggerValue }) {
+export default function ({ data, parentElement, setStateValue }) {
   const root = parentElement.querySelector(".qviz-projects");
   if (!root || !data) return;
   noReferrer();
   const gone = new Set(data.deleted);
   const rows = withCurrent(read().filter((row) => !gone.has(row.id)), data.current);
   write(rows);
-  draw(root, rows, data.current, setTriggerValue);
+  draw(root, rows, data.current, (name, value) => setStateValue(name, { value, at: stamp() }));
 }
 
 // Addresses hold the ID of a project: none is sent along with a request, to this server or another.
@@ -51,18 +51,18 @@ function withCurrent(rows, current) {
   return [row, ...rows.filter((other) => other.id !== current.id)];
 }
 
-function draw(root, rows, current, trigger) {
-  const items = rows.map((row) => item(root, row, current, trigger));
+function draw(root, rows, current, report) {
+  const items = rows.map((row) => item(root, row, current, report));
   const list = document.createElement("ul");
   list.setAttribute("aria-label", "Projects of this browser");
   list.append(...items);
   root.replaceChildren(...(rows.length ? [list] : [text("p", INTRODUCTION)]));
-  if (rows.length) root.append(everything(root, rows, current, trigger));
+  if (rows.length) root.append(everything(root, rows, current, report));
 }
 
-function item(root, row, current, trigger) {
+function item(root, row, current, report) {
   const element = document.createElement("li");
-  const open = button("", "open", () => trigger("picked", row.id));
+  const open = button("", "open", () => report("picked", row.id));
   open.disabled = Boolean(current) && row.id === current.id;
   open.append(text("span", row.name || "Unnamed"), text("small", row.own ? row.text : `${row.text} · opened by a link`));
   const remove = button("×", "remove", () => element.replaceChildren(question(row)));
@@ -71,31 +71,31 @@ function item(root, row, current, trigger) {
 
   function question({ id, name, own }) {
     const words = own ? `Delete ${name || "this project"} for good?` : "Take it off this list? It stays on the server.";
-    const agree = () => (own ? trigger("unwanted", [id]) : forget(root, [id], current, trigger));
-    return asked(words, own ? "Delete" : "Take off", agree, () => draw(root, read(), current, trigger));
+    const agree = () => (own ? report("unwanted", [id]) : forget(root, [id], current, report));
+    return asked(words, own ? "Delete" : "Take off", agree, () => draw(root, read(), current, report));
   }
   return element;
 }
 
-function everything(root, rows, current, trigger) {
+function everything(root, rows, current, report) {
   const own = rows.filter((row) => row.own).map((row) => row.id);
   const others = rows.length - own.length;
   const start = button("Delete all my data", "", () => {
     const rest = others ? " Projects that you opened by a link are only taken off this list; they stay on the server." : "";
     const words = `Delete ${own.length === 1 ? "1 project" : `${own.length} projects`} for good?${rest}`;
     const agree = () => {
-      forget(root, rows.filter((row) => !row.own).map((row) => row.id), null, trigger);
-      trigger("unwanted", own);
+      forget(root, rows.filter((row) => !row.own).map((row) => row.id), null, report);
+      report("unwanted", own);
     };
-    start.replaceWith(asked(words, "Delete all", agree, () => draw(root, read(), current, trigger)));
+    start.replaceWith(asked(words, "Delete all", agree, () => draw(root, read(), current, report)));
   });
   return start;
 }
 
-function forget(root, ids, current, trigger) {
+function forget(root, ids, current, report) {
   const rows = read().filter((row) => !ids.includes(row.id));
   write(rows);
-  draw(root, rows, current, trigger);
+  draw(root, rows, current, report);
 }
 
 function asked(words, label, agree, keep) {

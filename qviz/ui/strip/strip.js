@@ -1,10 +1,10 @@
 // data = {rev, images: [{name, src, badge, level}], current}. Names come from files: textContent only.
-// Reported: the trigger `picked` with the name of the image that was clicked.
+// Reported: `picked`, whose value is the name of the image that was clicked.
 
-export default function ({ data, parentElement, setTriggerValue }) {
+export default function ({ data, parentElement, setStateValue }) {
   const root = parentElement.querySelector(".qviz-strip");
   if (!root || !data) return;
-  root.pick = (name) => setTriggerValue("picked", name);
+  root.pick = (name) => setStateValue("picked", { value: name, at: stamp() });
   if (root.dataset.rev !== data.rev) {
     root.replaceChildren(...data.images.map((image) => makeButton(root, image)));
     root.dataset.rev = data.rev;

@@ -29,8 +29,16 @@ function tell(v, name) {
   const told = (v.told[name] ??= []);
   told.push(JSON.stringify(value));
   if (told.length > 20) told.shift();
-  v.stamp = Math.max((v.stamp ?? 0) + 1, Date.now());
-  v.setStateValue(name, { value, rev: v.data.rev, at: v.stamp });
+  v.setStateValue(name, { value, rev: v.data.rev, at: stamp() });
+}
+
+const STEPS = 20; // more presses than a user can make before Python answers
+
+// To the next or previous image. All recent presses are reported, each with its stamp: Python may answer several at once.
+function step(v, by) {
+  const at = stamp();
+  v.steps = [...v.steps, [at, by]].slice(-STEPS);
+  v.setStateValue("step", { value: v.steps, at });
 }
 
 // By Python, without a rebuild. A value that is only the echo of an own report, perhaps of one already overtaken by the

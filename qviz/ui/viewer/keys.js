@@ -36,15 +36,15 @@ function onKey(v, event) {
 }
 
 const KEYS = {
-  ArrowLeft: (v) => v.setTriggerValue("step", -1),
-  ArrowRight: (v) => v.setTriggerValue("step", 1),
+  ArrowLeft: (v) => step(v, -1),
+  ArrowRight: (v) => step(v, 1),
   s: (v) => v.data.variants.length > 0 && choose(v, "mode", otherMode(v)),
   o: (v) => v.data.variants.length > 0 && showOutlines(v, !v.outlines),
   t: (v) => Boolean(v.data.truth) && choose(v, "truth", !v.state.truth),
   p: (v) => v.data.view.present !== null && present(v, !v.state.present),
-  PageUp: (v) => v.state.present && v.setTriggerValue("step", -1),
-  PageDown: (v) => v.state.present && v.setTriggerValue("step", 1),
-  " ": (v) => v.state.present && v.setTriggerValue("step", 1),
+  PageUp: (v) => v.state.present && step(v, -1),
+  PageDown: (v) => v.state.present && step(v, 1),
+  " ": (v) => v.state.present && step(v, 1),
   0: (v) => resetZoom(v),
   "+": (v) => zoomAt(v, 1.25),
   "=": (v) => zoomAt(v, 1.25),

@@ -40,7 +40,7 @@ function makeStage(v, pane) {
 function makeOverlay(v, pane) {
   const overlay = svgEl("svg", { class: "qviz-overlay", "aria-hidden": "true" });
   pane.world = svgEl("g", { class: "qviz-world" });
-  pane.slots = slotBoxes(v, pane).map(([id, box]) => makeSlot(id, box));
+  pane.slots = slotBoxes(v, pane).map(([id, box, shape]) => makeSlot(id, box, shape));
   pane.byId = new Map(pane.slots.map((slot) => [slot.id, slot]));
   const truth = svgEl("g", { class: "qviz-truth" });
   for (const box of v.data.truth ?? []) truth.append(line("qviz-case", box), line("qviz-line", box));
@@ -51,10 +51,12 @@ function makeOverlay(v, pane) {
 }
 
 function slotBoxes(v, pane) {
-  const reference = v.data.reference.boxes;
-  const own = pane.variant ? pane.variant.boxes : reference;
-  const slots = own.map((box, i) => [`${pane.variant ? "c" : "r"}${i}`, box]);
-  for (const i of pane.variant ? everLost(pane.variant) : []) slots.push([`g${i}`, reference[i]]);
+  const reference = v.data.reference;
+  const own = pane.variant ?? reference;
+  const slots = own.boxes.map((box, i) => [`${pane.variant ? "c" : "r"}${i}`, box, own.shapes?.[i] ?? {}]);
+  for (const i of pane.variant ? everLost(pane.variant) : []) {
+    slots.push([`g${i}`, reference.boxes[i], { outline: reference.shapes?.[i]?.outline }]);
+  }
   const area = ([, [x1, y1, x2, y2]]) => (x2 - x1) * (y2 - y1);
   // Large boxes first: what lies on top is what the pointer finds, and a small box must not hide under a large one.
   return slots.sort((a, b) => area(b) - area(a));
@@ -66,15 +68,21 @@ function everLost(variant) {
   return lost;
 }
 
-function makeSlot(id, box) {
+// Mask under the box, keypoints over it; a rotated box is drawn in place of the upright one around it.
+function makeSlot(id, box, shape) {
   const g = svgEl("g", { class: "qviz-box" });
   g.style.display = "none";
   g.classList.toggle("is-outline", id.startsWith("g"));
-  g.append(line("qviz-case", box), line("qviz-line", box));
-  return { id, box, g, row: null, key: null };
+  if (shape.mask) g.append(svgEl("path", { class: "qviz-mask", d: shape.mask }));
+  g.append(line("qviz-case", box, shape.outline), line("qviz-line", box, shape.outline));
+  for (const name of ["bones", "points"]) {
+    if (shape[name]) g.append(svgEl("path", { class: `qviz-${name}`, d: shape[name] }));
+  }
+  return { id, box, shape, g, row: null, key: null };
 }
 
-function line(className, [x1, y1, x2, y2]) {
+function line(className, [x1, y1, x2, y2], outline) {
+  if (outline) return svgEl("path", { class: className, d: outline });
   return svgEl("rect", { class: className, x: x1, y: y1, width: Math.max(x2 - x1, 0), height: Math.max(y2 - y1, 0) });
 }
 

@@ -61,24 +61,50 @@ function drawBoxes(v, pen, pane, cell) {
     drawBox(pen, box, cell.scale, "#000", 3 * weight, []);
     drawBox(pen, box, cell.scale, "#fff", 1.2 * weight, []);
   }
-  for (const { box, row } of pane.shown) {
+  for (const { box, shape, row } of pane.shown) {
     const dashes = pane.variant ? CHANGE_DASHES[row[2]] ?? [] : [];
     if (isOutline(pane, row)) {
-      drawBox(pen, box, cell.scale, colourOf(pane, row), weight, [3 * weight, 3 * weight]);
+      drawBox(pen, box, cell.scale, colourOf(pane, row), weight, [3 * weight, 3 * weight], shape.outline);
       continue;
     }
-    if (pane.shown.length <= CROWD) drawBox(pen, box, cell.scale, "rgba(0,0,0,.5)", 4 * weight, []);
-    drawBox(pen, box, cell.scale, colourOf(pane, row), (row[2] === "spurious" ? 3 : 2) * weight, dashes.map((d) => d * weight));
+    const colour = colourOf(pane, row);
+    if (pane.shown.length <= CROWD) drawBox(pen, box, cell.scale, "rgba(0,0,0,.5)", 4 * weight, [], shape.outline);
+    drawBox(pen, box, cell.scale, colour, (row[2] === "spurious" ? 3 : 2) * weight, dashes.map((d) => d * weight), shape.outline);
+    drawShape(pen, shape, cell.scale, pane.colour, weight);
   }
   drawTags(v, pen, pane, cell, weight);
 }
 
-function drawBox(pen, [x1, y1, x2, y2], scale, colour, width, dashes) {
+// outline: the path of a rotated box, which is drawn in place of the upright one.
+function drawBox(pen, [x1, y1, x2, y2], scale, colour, width, dashes, outline) {
   pen.strokeStyle = colour;
   pen.lineWidth = width;
   pen.lineCap = dashes.length && dashes[0] < 1 ? "round" : "butt";
   pen.setLineDash(dashes);
-  pen.strokeRect(x1 * scale, y1 * scale, (x2 - x1) * scale, (y2 - y1) * scale);
+  if (outline) pen.stroke(scaledPath(outline, scale));
+  else pen.strokeRect(x1 * scale, y1 * scale, (x2 - x1) * scale, (y2 - y1) * scale);
+}
+
+function drawShape(pen, shape, scale, colour, weight) {
+  pen.strokeStyle = pen.fillStyle = colour;
+  pen.setLineDash([]);
+  pen.lineCap = "round";
+  if (shape.mask) {
+    pen.globalAlpha = 0.32;
+    pen.fill(scaledPath(shape.mask, scale), "evenodd");
+    pen.globalAlpha = 1;
+  }
+  for (const [name, width] of [["bones", 2], ["points", 6]]) {
+    if (!shape[name]) continue;
+    pen.lineWidth = width * weight;
+    pen.stroke(scaledPath(shape[name], scale));
+  }
+}
+
+function scaledPath(path, scale) {
+  const scaled = new Path2D();
+  scaled.addPath(new Path2D(path), new DOMMatrix([scale, 0, 0, scale, 0, 0]));
+  return scaled;
 }
 
 function drawTags(v, pen, pane, cell, weight) {

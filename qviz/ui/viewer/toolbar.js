@@ -82,12 +82,11 @@ function showOutlines(v, on) {
 
 function makeStrip(v) {
   const group = el("div", "qviz-strip");
-  const step = (by) => () => v.setTriggerValue("step", by);
   const name = el("span", "qviz-file", v.data.image.name);
   name.title = v.data.image.name;
   name.hidden = v.data.view.present === null; // where the page itself chooses the one image, it stands there
-  const previous = act(v, "previous", "‹", "Previous image (←)", step(-1));
-  const next = act(v, "next", "›", "Next image (→)", step(+1));
+  const previous = act(v, "previous", "‹", "Previous image (←)", () => step(v, -1));
+  const next = act(v, "next", "›", "Next image (→)", () => step(v, 1));
   previous.setAttribute("aria-label", "Previous image");
   next.setAttribute("aria-label", "Next image");
   v.tools.place = el("span", "qviz-place");

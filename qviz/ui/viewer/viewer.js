@@ -3,8 +3,9 @@
 // data = {
 //   rev            changes whenever anything drawn changes; only then is the DOM built anew
 //   image          {src: data URI, width, height, name}; boxes are pixels of width x height, the JPEG may be smaller
-//   reference      {name, colour, boxes: [[x1, y1, x2, y2, score, class id], ...]}
-//   variants       [{id, name, scheme, colour, boxes, steps: [[t, [[reference index | -1, variant index | -1,
+//   reference      {name, colour, boxes: [[x1, y1, x2, y2, score, class id], ...], shapes}
+//                  shapes is null, or for each box {outline, mask, bones, points}: paths, each of which may be missing
+//   variants       [{id, name, scheme, colour, boxes, shapes, steps: [[t, [[reference index | -1, variant index | -1,
 //                  kept | shifted | relabelled | lost | spurious, IoU | null, gone | threshold | nms | unknown | null]]]]}]
 //                  steps ascend; the rows of the last one with t <= threshold are in force
 //   truth          [[x1, y1, x2, y2, class id], ...] | null
@@ -12,14 +13,14 @@
 //   view           {threshold, floor, mode, focus, changes, classes ([] is all), truth, selected, present}: to start with
 //   position       {index, count} of the image in the strip; may change without another rev
 // }
-// Reported: the names of FIELDS as {value, rev, at}, and the trigger `step`.
+// Reported: the names of FIELDS as {value, rev, at}, and `step`; see `step`.
 
-export default function ({ data, parentElement, setStateValue, setTriggerValue }) {
+export default function ({ data, parentElement, setStateValue }) {
   const root = parentElement.querySelector(".qviz-viewer");
   if (!root || !data) return undefined;
-  const v = (root.qviz ??= { root, run: 0, cut: 0.5, told: {}, received: {}, camera: homeCamera() });
+  const v = (root.qviz ??= { root, run: 0, cut: 0.5, steps: [], told: {}, received: {}, camera: homeCamera() });
   const run = (v.run += 1);
-  Object.assign(v, { setStateValue, setTriggerValue });
+  v.setStateValue = setStateValue;
   listenToKeys(v);
   if (v.data?.rev === data.rev) {
     followView(v, data.view);
