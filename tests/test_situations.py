@@ -120,3 +120,14 @@ def test_a_rescue_keeps_the_agreement(squares: Squares, tmp_path: Path) -> None:
     assert result.within_budget
     assert (compared.variants[0].summary.agreement or 0.0) > 0.9
     assert compared.variants[0].summary.spurious <= 1
+
+
+def test_a_join_of_boxes_with_logits_is_the_whole_cause(squares: Squares) -> None:
+    """FP32 joins scores, the variant logits: the join runs in float although one of its inputs has no partner."""
+    with qviz.open(
+        squares.model("reference"), squares.model("logits_with_boxes"), images=squares.images, **RIGHT
+    ) as session:
+        diagnosis = session.diagnose()
+        joins = [op.order for op in session.models[1].inspection.graph.ops if op.kind == "CONCATENATION"]
+    cause = diagnosis.causes[0]
+    assert (cause.explained or 0) > 0.95 and joins[-1] in cause.operators

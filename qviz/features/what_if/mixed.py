@@ -5,7 +5,8 @@ in float    FP32's own operator (with FP32's weights) runs on real numbers: the 
             parameters of the variant's tensor, and so are integer outputs of the file.
 conversion  QUANTIZE and DEQUANTIZE that are in the set, or between two operators of it, pass their input on unchanged.
             If the input's QUANTIZE is in the set, operators in float receive the pixels unclipped and unrounded.
-stays       an operator without a partner in FP32, or whose inputs FP32 computes differently, runs as in the variant
+stays       an operator without a partner in FP32, or whose inputs FP32 computes differently, runs as in the variant;
+            one that only moves or joins values needs no partners of its inputs, as it computes nothing with them
 
 Without operators in float, the result is bit for bit that of the variant. Operators in float that receive exactly
 FP32's values are not run, because their outputs are known from FP32's own run. Unchanged operators run in stretches
@@ -26,6 +27,7 @@ import numpy as np
 from qviz.features.what_if.sets import Orders
 from qviz.features.what_if.values import MixedValues, fitted
 from qviz.structures import Op
+from qviz.structures.graph import DATA_MOVERS
 from qviz.tflite.paired_networks import CONVERSIONS, Pair, PairedNetworks
 from qviz.tflite.stepper import Piece, changed_piece
 from qviz.tflite.stretches import Stretches
@@ -209,9 +211,14 @@ class MixedNetwork:
         inside = {tensor for step in steps for tensor in self._reference.steps[step].outputs}
         back = {self._partners[tensor]: tensor for tensor in op.inputs if tensor in self._partners}
         reads = {tensor for step in steps for tensor in self._reference.steps[step].inputs} - inside
+        first = self._reference.graph.ops[chain[0]]
+        if len(chain) == 1 and first.kind == op.kind and op.kind in DATA_MOVERS and len(first.inputs) == len(op.inputs):
+            by_position = zip(first.inputs, op.inputs, strict=True)
+            back = {
+                partner: tensor for partner, tensor in by_position if partner is not None and tensor is not None
+            } | back
         if reads - set(back):
             return None
-        first = self._reference.graph.ops[chain[0]]
         outputs = [(pair.tensor, pair.reference_tensor)]
         if len(chain) == 1 and len(first.outputs) == len(op.outputs):
             outputs = list(zip(op.outputs, first.outputs, strict=True))
