@@ -41,7 +41,7 @@ MIN_CORRELATION = 0.9
 MAX_OFFSET = 32.0
 """Largest offset in cells; larger values are centres in pixels."""
 ANGLE, MIN_ANGLES = 0.01, 0.01
-"""A last column below -ANGLE in more than this share of the cells is an angle in radians: no score is negative."""
+"""A last column below -ANGLE or above 1 + ANGLE in more than this share of the cells is an angle in radians."""
 CONFIDENT = 0.3
 """Scores above this are taken to belong to an object."""
 
@@ -150,10 +150,10 @@ class YOLOv8(RowDecoder):
     def fit(self, head: Head) -> float | None:
         """The fit of the boxes (`layout_fit`) times the share of objects that do not seem to have an objectness.
 
-        It is 0 if a score follows the position of its cell, as keypoints do, or if the last column alone has negative
-        values, as angles have. Corners read as centre and size give huge boxes, which contain their cells, too; centre
-        and size read as corners give boxes that do not contain them. So if the reading as corners fits, it is the right
-        one.
+        It is 0 if a score follows the position of its cell, as keypoints do, or if the last column alone has values
+        below 0 or above 1, as angles have. Corners read as centre and size give huge boxes, which contain their cells,
+        too; centre and size read as corners give boxes that do not contain them. So if the reading as corners fits, it
+        is the right one.
         """
         rows = self.parts(head.graph)
         if rows is None:
@@ -222,10 +222,10 @@ def are_scores(columns: np.ndarray, rows: Rows) -> bool:
 
 
 def ends_in_angle(columns: np.ndarray) -> bool:
-    """Whether the last of columns (n, k) is an angle: negative for some cells, while the others are probabilities."""
+    """Whether the last of columns (n, k) is an angle: for some cells below 0 or above 1, the others are in [0, 1]."""
     scores, last = columns[:, :-1], columns[:, -1]
     are_probabilities = scores.size > 0 and bool(scores.min() >= 0 and scores.max() <= 1)
-    return are_probabilities and float((last < -ANGLE).mean()) > MIN_ANGLES
+    return are_probabilities and float((np.abs(last - 0.5) > 0.5 + ANGLE).mean()) > MIN_ANGLES
 
 
 def share_of_objectness(values: np.ndarray) -> float:

@@ -2,7 +2,7 @@
 
 The rows are those of YOLOv8, with further columns after the scores; `qviz.decoders.extras` says which. A file without
 the exporter's notes does not state them. `YOLOv8Pose` and `YOLOv8Rotated` then find them out from the values: keypoints
-follow the position of the cell that predicts them, which no score does, and angles are negative for some cells.
+follow the position of the cell that predicts them, which no score does, and some angles are below 0 or above 1.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class YOLOv8Pose(YOLOv8):
 
 
 class YOLOv8Rotated(YOLOv8Pose):
-    """Decoder of rotated boxes whose file does not state the task: the last column, negative for some, is the angle."""
+    """Decoder of rotated boxes of a file that does not state the task: the last column exceeds [0, 1], as angles do."""
 
     expects = "rows as yolov8 with an angle behind the scores, which the values show"
 

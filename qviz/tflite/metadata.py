@@ -52,7 +52,7 @@ NORMALIZATION, IMAGE, COLOR_SPACE, RGB = 1, 2, 0, 1
 _RANGES = {(127.5, 127.5): (-1.0, 1.0), (0.0, 255.0): (0.0, 1.0), (0.0, 1.0): (0.0, 255.0)}
 """(mean, std) -> range of the normalised pixels."""
 DETECTING_TASKS = ("detect", "segment", "pose", "obb")
-"""Tasks of models that find boxes; their masks, keypoints and angles are not read."""
+"""Tasks of models that find boxes."""
 
 
 def own_settings(data: bytes, tensor: Tensor, notes: dict[str, Any] | None = None) -> Settings:

@@ -8,7 +8,10 @@ for the precisions that the tests check.
 
 from __future__ import annotations
 
+import io
+import json
 import os
+import zipfile
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from multiprocessing import get_context
@@ -123,3 +126,37 @@ def background_class(precision: Precision = "float32") -> bytes:
 def rows_with_scores(precision: Precision = "float32") -> bytes:
     """[1, 2100, 7]: as `reference`, one row per box. Not an objectness and two classes. float32: 66.6."""
     return converted(Network(head="rows"), precision)
+
+
+def pose(precision: Precision = "float32") -> bytes:
+    """[1, 13, 2100]: as `reference`, with two keypoints; the notes say so. Without the notes, see `without_notes`."""
+    return _noted(converted(Network(head="pose"), precision), task="pose", kpt_shape=[2, 3])
+
+
+def masks(precision: Precision = "float32") -> bytes:
+    """[1, 39, 2100] and prototypes [1, 160, 160, 32]: as `reference`; masks show where the squares are."""
+    return _noted(converted(Network(head="masks"), precision), task="segment")
+
+
+def rotated(precision: Precision = "float32") -> bytes:
+    """[1, 8, 2100]: as `reference`, every box rotated by -.3 radians."""
+    return _noted(converted(Network(head="rotated"), precision), task="obb")
+
+
+def pose_without_notes(precision: Precision = "float32") -> bytes:
+    """As `pose`, but nothing in the file says that its last six columns are keypoints."""
+    return converted(Network(head="pose"), precision)
+
+
+def rotated_without_notes(precision: Precision = "float32") -> bytes:
+    """As `rotated`, but nothing in the file says that its last column is an angle."""
+    return converted(Network(head="rotated"), precision)
+
+
+def _noted(data: bytes, **notes: object) -> bytes:
+    """The file with the notes of an exporter appended, as Ultralytics does."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as files:
+        names = {0: "red", 1: "green", 2: "blue"}
+        files.writestr("metadata.json", json.dumps({"names": names, "stride": 32, **notes}))
+    return data + archive.getvalue()

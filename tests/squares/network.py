@@ -22,7 +22,11 @@ DEPTHWISE, POINTWISE = (1.0, 0.02, 40.0), (1.0, 50.0, 0.025)
 TOP, CLASS_STEP = 20, 39
 """Rows of the end-to-end head; its classes are 0, 39 and 78 of 80."""
 
-Head = Literal["joined", "rows", "logits", "background", "end_to_end", "boxes_first", "scores_first"]
+TILT, PROTOTYPES = -0.3, 32
+"""Angle in radians of every box of the head `rotated`; number of prototypes of the head `masks`."""
+
+Plain = Literal["joined", "rows", "logits", "background", "end_to_end", "boxes_first", "scores_first"]
+Head = Plain | Literal["pose", "masks", "rotated"]
 Precision = Literal["float32", "int8", "int8_io", "int8_per_tensor", "int16x8"]
 """int8: float32 input and output; int8_io: integer input and output; int8_per_tensor: one scale for each weight."""
 
@@ -44,7 +48,9 @@ class Network:
         head: joined: [1, 4 + 3, n] boxes (centre, size) and scores; rows: the same as [1, n, 4 + 3];
             logits: joined without LOGISTIC; background: joined, with the background as the first class;
             end_to_end: [1, 20, 6] corners, score, class of 80; boxes_first and scores_first: boxes [1, n, 4] and
-            scores of four classes [1, n, 4] as two outputs, in this order in the file.
+            scores of four classes [1, n, 4] as two outputs, in this order in the file; pose: joined with two keypoints
+            a quarter of the box from its centre; masks: joined with 32 coefficients, and prototypes that show where a
+            colour is; rotated: joined with an angle.
     """
 
     size: int = scenes.SIZE
@@ -139,7 +145,7 @@ def _outputs(tf: Any, network: Network, images: Any) -> Any:
     weights = Weights(network)
     x = tf.cast(images, tf.float32)
     x = tf.nn.conv2d(x, weights.stem(), 2, "VALID", name="stem")
-    x = tf.nn.relu(_convolution(tf, x, weights.colour(), "colour"))
+    x = colours = tf.nn.relu(_convolution(tf, x, weights.colour(), "colour"))
     if network.spread:
         centre = np.zeros((3, 3, 3, 1), np.float32)
         centre[1, 1, :, 0] = DEPTHWISE
@@ -155,7 +161,24 @@ def _outputs(tf: Any, network: Network, images: Any) -> Any:
         logits.append(tf.reshape(scores, [1, cells * cells, 3]))
         sides = tf.nn.relu(_convolution(tf, x, weights.sides(), f"sides_{stride}"))
         boxes.append(_boxes(tf, network, stride, tf.reshape(sides, [1, cells * cells, 4])))
+    if network.head in ("pose", "masks", "rotated"):
+        return _task(tf, network.head, tf.concat(boxes, 1), tf.sigmoid(tf.concat(logits, 1)), colours)
     return _head(tf, network.head, tf.concat(boxes, 1), tf.concat(logits, 1))
+
+
+def _task(tf: Any, head: str, boxes: Any, scores: Any, colours: Any) -> Any:
+    """Boxes, scores and what follows them in models for poses, masks and rotated boxes, [1, 4 + 3 + extras, n]."""
+    quarter, sure = boxes[..., 2:] * 0.25, tf.ones_like(boxes[..., :1])
+    if head == "pose":
+        extras = [boxes[..., :2] - quarter, sure * 0.9, boxes[..., :2] + quarter, sure * 0.9]
+    elif head == "masks":
+        extras = [scores, tf.zeros_like(tf.tile(sure, [1, 1, PROTOTYPES - 3]))]
+    else:
+        extras = [sure * TILT]
+    joined = tf.transpose(tf.concat([boxes, scores, *extras], 2), [0, 2, 1])
+    if head != "masks":
+        return joined
+    return joined, tf.pad(colours - 0.3, [[0, 0], [0, 0], [0, 0], [0, PROTOTYPES - 3]])
 
 
 def _convolution(tf: Any, x: Any, weights_and_bias: tuple[np.ndarray, np.ndarray | None], name: str) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from qviz.context import Context
 from qviz.datasets.labels import label_of
 from qviz.features.comparison.matching import Change, ObjectChange, Summary, changes, summarise
+from qviz.features.comparison.shapes import ShapeSimilarity, shape_similarity
 from qviz.features.detection import check_any_image
 from qviz.features.detection.dark import dark_remarks
 from qviz.features.detection.inference import Images, detect_images
@@ -33,6 +34,8 @@ class ComparedObject:
         label: Class in the reference; for a spurious object, class in the variant.
         lost_because: A value of `LostBecause` for a lost object, else None.
         reference_index, variant_index: Index in the model's detections above the threshold, or None.
+        keypoint_similarity, mask_iou: How alike the keypoints and the masks of a pair are, in [0, 1], as
+            `qviz.features.comparison.shapes` computes them; None where the models have none, or there is no pair.
     """
 
     JSON_NAMES: ClassVar[Mapping[str, str | None]] = {"reference_index": None, "variant_index": None}
@@ -49,6 +52,8 @@ class ComparedObject:
     lost_because: str | None
     reference_index: int | None
     variant_index: int | None
+    keypoint_similarity: float | None = None
+    mask_iou: float | None = None
 
 
 OBJECT_COLUMNS = tuple(name for name in ComparedObject.__slots__ if name not in ComparedObject.JSON_NAMES)
@@ -193,6 +198,9 @@ def compare_image(
 def _object(row: ObjectChange, reference: Detections, variant: Detections, labels: Labels) -> ComparedObject:
     label, score, box = _side(reference, row.reference, labels[0])
     variant_label, variant_score, variant_box = _side(variant, row.variant, labels[1])
+    shapes = ShapeSimilarity()
+    if row.reference is not None and row.variant is not None:
+        shapes = shape_similarity(reference, variant, (row.reference, row.variant))
     return ComparedObject(
         change=str(row.change),
         label=label or variant_label or "",
@@ -206,6 +214,8 @@ def _object(row: ObjectChange, reference: Detections, variant: Detections, label
         lost_because=str(row.lost_because) if row.lost_because is not None else None,
         reference_index=row.reference,
         variant_index=row.variant,
+        keypoint_similarity=shapes.keypoints,
+        mask_iou=shapes.masks,
     )
 
 

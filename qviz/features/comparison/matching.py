@@ -2,7 +2,7 @@
 
 Both models' objects are first filtered by the score threshold. Then they are matched one to one in two optimal
 assignments (Hungarian method, largest sum of IoU): first among objects of the same class, then among the remaining
-objects of any class. Pairs below the IoU threshold are never matched.
+objects of any class. Pairs below the IoU threshold are never matched. The IoU of rotated boxes is that of the polygons.
 
 The changes are: kept, the same class with IoU >= MIN_SAME_IOU; shifted, the same class with a lower IoU; relabelled,
 another class; lost, an object of the reference without a partner; spurious, an object of the variant without a partner.
@@ -21,7 +21,6 @@ from enum import StrEnum
 import numpy as np
 
 from qviz.structures import Detections
-from qviz.structures.boxes import iou_matrix
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +47,7 @@ def match_detections(reference: Detections, variant: Detections, iou: float = IO
     """Match the objects of two models on one image. iou: minimum IoU of a pair. Raises ValueError unless in (0, 1]."""
     if not 0 < iou <= 1:
         raise ValueError(f"iou is {iou}; it must be above 0 and at most 1 (is it a percentage?)")
-    overlaps = iou_matrix(reference.boxes, variant.boxes)  # [n, m]
+    overlaps = reference.overlaps(variant)  # [n, m]
     same = reference.class_ids[:, None] == variant.class_ids[None, :]
     first = _assign(np.where(same & (overlaps >= iou), overlaps, 0))
     rest = np.where(overlaps >= iou, overlaps, 0)
@@ -174,7 +173,7 @@ def lost_because(
 
 def _best_score(lost: Detections, detections: Detections, iou: float) -> float | None:
     same = detections[detections.class_ids == lost.class_ids[0]]
-    near = same[iou_matrix(lost.boxes, same.boxes)[0] >= iou]
+    near = same[lost.overlaps(same)[0] >= iou]
     return float(near.scores.max()) if len(near) else None
 
 
@@ -233,7 +232,7 @@ def confidences(objects: Detections, detections: Detections, iou: float = IOU) -
     """(n,) score of each object in other detections: the highest with the same class and at least this IoU, else 0."""
     if not len(objects) or not len(detections):
         return np.zeros(len(objects))
-    near = iou_matrix(objects.boxes, detections.boxes) >= iou  # [n, m]
+    near = objects.overlaps(detections) >= iou  # [n, m]
     same = objects.class_ids[:, None] == detections.class_ids[None, :]
     return np.asarray(np.where(near & same, detections.scores[None, :], 0).max(axis=1), float)
 

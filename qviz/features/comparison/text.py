@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from qviz.features.comparison import Comparison
-from qviz.features.comparison.matching import Summary, worst_first
+from qviz.features.comparison import ComparedVariant, Comparison
+from qviz.features.comparison.matching import Change, Summary, worst_first
+from qviz.features.comparison.shapes import mean_and_lowest
 from qviz.features.inspection.text import headline
 from qviz.formatting import listed, plural, score
 from qviz.structures import Loss
@@ -39,6 +40,31 @@ def level_meaning(word: str) -> str:
     """The help text of a badge: which agreements the words in LEVELS stand for."""
     above = [f"{name} from {minimum:.2f}" for minimum, name in LEVELS[:-1]]
     return f"{word}: by the agreement with the reference. {', '.join(above)}, {LEVELS[-1][1]} below."
+
+
+SHAPES = {"keypoint_similarity": "keypoint similarity", "mask_iou": "mask IoU"}
+"""Field of a compared object -> its name in sentences."""
+
+
+def shape_sentences(variant: ComparedVariant) -> list[str]:
+    """How alike keypoints and masks of the kept and shifted objects are, one sentence each; empty without any."""
+    objects = [
+        (row, image.image)
+        for image in variant.images
+        for row in image.objects
+        if row.change in (Change.KEPT, Change.SHIFTED)
+    ]
+    sentences = []
+    for field, name in SHAPES.items():
+        values = [getattr(row, field) for row, _ in objects]
+        measured = mean_and_lowest(values)
+        if measured is not None:
+            mean, lowest = measured
+            row, image = objects[lowest]
+            count = plural(len(values) - values.count(None), "kept or shifted object")
+            worst = f"the lowest is {score(values[lowest])} ({row.label} in {image})"
+            sentences.append(f"{variant.name}: the mean {name} of {count} is {score(mean)}; {worst}.")
+    return sentences
 
 
 SEVERITY = ("lost", "relabelled", "spurious", "shifted")

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from qviz.context import Context
 from qviz.errors import ImageError
 from qviz.features.detection.dark import dark_remarks
@@ -30,12 +32,16 @@ class DetectedObject:
         class_id: Zero-based class id.
         score: Confidence in [0, 1].
         box: x1, y1, x2, y2 in pixels of the original image.
+        keypoints: x, y in pixels and visibility in [0, 1] of each keypoint; None if the model has none.
+        corners: The four corners, x and y in pixels, of a rotated box, whose upright hull is `box`; None for any other.
     """
 
     label: str
     class_id: int
     score: float
     box: tuple[float, ...]
+    keypoints: tuple[tuple[float, ...], ...] | None = None
+    corners: tuple[tuple[float, ...], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,8 +147,19 @@ def check_any_image(detected: Detected) -> None:
 def _image(model: LoadedModel, name: str, inference: Inference) -> DetectedImage:
     rows = inference.detections
     objects = tuple(
-        DetectedObject(model.inspection.label(int(class_id)), int(class_id), float(score), tuple(map(float, box)))
-        for box, score, class_id in zip(rows.boxes, rows.scores, rows.class_ids, strict=True)
+        DetectedObject(
+            model.inspection.label(int(rows.class_ids[i])),
+            int(rows.class_ids[i]),
+            float(rows.scores[i]),
+            tuple(map(float, rows.boxes[i])),
+            _points(rows.keypoints, i),
+            _points(rows.corners, i),
+        )
+        for i in range(len(rows))
     )
     size = inference.width, inference.height
     return DetectedImage(name, *size, inference.milliseconds, model.name, objects, rows)
+
+
+def _points(points: np.ndarray | None, index: int) -> tuple[tuple[float, ...], ...] | None:
+    return None if points is None else tuple(tuple(map(float, point)) for point in points[index])

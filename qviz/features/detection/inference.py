@@ -260,7 +260,11 @@ def _answer(task: Task, score: float, threads: int, candidates: bool) -> Answer:
         inference = detect_job(*task, score, threads, candidates)
     except QvizError as error:
         return error
-    return inference if candidates else replace(inference, candidates=None)  # there may be hundreds per image
+    if candidates:
+        return inference
+    # there may be hundreds per image; without candidates, boxes are wanted in bulk
+    boxes = replace(inference.detections, keypoints=None, masks=None)
+    return replace(inference, candidates=None, detections=boxes)
 
 
 def _answers(job: Future[list[Answer]], count: int) -> list[Answer]:

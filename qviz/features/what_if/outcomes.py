@@ -20,7 +20,6 @@ from qviz.features.layer_error.partial_head import heads_of
 from qviz.features.what_if.mixed import Float, MixedNetwork
 from qviz.features.what_if.sets import Orders
 from qviz.structures import Detections, EncodedImage, Image, Inference
-from qviz.structures.boxes import iou_matrix
 from qviz.tflite.inputs import Placement, fill, input_spec
 from qviz.tflite.paired_networks import Pair, PairedNetworks, paired_networks
 from qviz.tflite.stretches import Checkpoints
@@ -138,7 +137,7 @@ def outcome_of(reference: Inference, variant: Inference, matching: Matching) -> 
 def _shares(objects: Detections, candidates: Detections, matching: Matching) -> tuple[float, ...]:
     if not len(objects) or not len(candidates):
         return (0.0,) * len(objects)
-    near = iou_matrix(objects.boxes, candidates.boxes) >= matching.iou  # [n, m]
+    near = objects.overlaps(candidates) >= matching.iou  # [n, m]
     same = objects.class_ids[:, None] == candidates.class_ids[None, :]
     best = np.where(near & same, candidates.scores[None, :], 0).max(axis=1)
     return tuple(float(share) for share in np.minimum(1, best / np.maximum(objects.scores, 1e-9)))
