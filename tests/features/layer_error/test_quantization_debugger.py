@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from benchmarks import quantization_debugger as benchmark
 from qviz.context import Context
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine
@@ -22,10 +23,6 @@ from qviz.features.layer_error.tensor_error import ErrorSums, sqnr_db
 from qviz.session import Session
 from qviz.structures import Graph
 from qviz.tflite.schema import read_graph
-
-pytest.importorskip("tensorflow", reason="TensorFlow is not installed; its QuantizationDebugger is what is compared.")
-
-from benchmarks import quantization_debugger as benchmark
 
 CALIBRATION, RUN = 6, 4
 
@@ -41,6 +38,8 @@ class BothTools:
 
 @pytest.fixture(scope="module")
 def both(engine: LocalEngine, tmp_path_factory: pytest.TempPathFactory) -> BothTools:
+    reason = "TensorFlow is not installed; its QuantizationDebugger is what is compared."
+    pytest.importorskip("tensorflow", reason=reason)  # not when tests are collected: it takes 5 s in every process
     paths = benchmark.photographs()
     images = paths[-RUN:]
     with benchmark.hushed():
