@@ -54,6 +54,7 @@ class Job(Progress, Generic[T]):
     _step_left: float | None = None
     _stopwatch: Stopwatch = field(default_factory=Stopwatch)
     _whole_share: float = 0.0
+    _left_text: tuple[int, str] = (-1, "")
 
     def start(self, executor: Executor, function: Callable[[Context], T], context: Context) -> None:
         """Run `function(context)` in a thread of `executor`; the context reports its progress to this job.
@@ -127,7 +128,16 @@ class Job(Progress, Generic[T]):
         return self.partial_result
 
     def time_left_text(self) -> str:
-        """`about 2 min left`, with ` in this step` if no earlier run predicts the rest; empty while unknown."""
+        """`about 2 min left`, with ` in this step` if no earlier run predicts the rest; empty while unknown.
+
+        Within one second it is the same, so that the page and the tray, which are drawn one after the other, agree.
+        """
+        second = int(time.monotonic())
+        if self._left_text[0] != second or self.finished:
+            self._left_text = second, self._time_left_now()
+        return self._left_text[1]
+
+    def _time_left_now(self) -> str:
         if not self.started or self.finished:
             return ""
         seconds = self._stopwatch.left(self._pace())

@@ -184,6 +184,14 @@ def stored(kind: str, key: Hashable) -> Any:
     return stored_results.load(server.detection_store(), kind, key)
 
 
+def has_result(kind: str, key: Hashable) -> bool:
+    """Whether this job has a result, or an earlier server has stored it, so that a page can show it without a click."""
+    job = find(kind, key)
+    if job is not None:
+        return job.finished and not job.cancelled and job.error is None
+    return stored_results.has(server.detection_store(), kind, key)
+
+
 def forget(kind: str, key: Hashable) -> None:
     """Drop a job and its stored result, so that the next `start` computes it again."""
     _jobs(kind).forget((kind, key))

@@ -214,7 +214,13 @@ def _sidebar(current: workspace.Workspace, models: Models | None) -> Sidebar:
         if dropped := workspace.drops():
             label = f"Undo: {as_text(dropped[0].text)}"
             clicks.button(
-                st, label, _undo_drop, "drop-undo", st.rerun, width="stretch", help="Undo the last drop of files"
+                st,
+                label,
+                _undo_drop,
+                "drop-undo",
+                st.rerun,
+                width="stretch",
+                help=f"Undo the last drop: {as_text(listed(dropped[0].names, 3))}",
             )
         if sample.is_installed() and (not current.is_sample or dropped):
             clicks.button(st, "Back to the sample", _open_sample, "sample-back", st.rerun, width="stretch")

@@ -220,8 +220,9 @@ def _open(project: str, then: Callable[[], object]) -> None:
 
 
 def _start(then: Callable[[], object]) -> None:
-    """Start an empty project, without the bundled sample."""
+    """Start an empty project, without the bundled sample. It is saved at once, so that a reload opens it again."""
     leave(Workspace())
+    _save(current())
     then()
 
 

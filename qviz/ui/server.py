@@ -32,9 +32,11 @@ from qviz.features.detection.models import (
     short_names,
     start_loading,
 )
+from qviz.features.detection.recorded import unusable
 from qviz.features.inspection.lint import lint_all
 from qviz.features.inspection.warning import Warning
 from qviz.features.settings import MIN_IMAGES, guess_for
+from qviz.formatting import as_text
 from qviz.store import FILE, Store, user_folder
 from qviz.structures import EncodedImage, Inference
 from qviz.ui import workspace
@@ -172,40 +174,48 @@ def models(workspace: Workspace) -> Models | None:
     if not loaded:
         return None
     chosen = next((model for model in loaded if model.digest == workspace.reference), None)
-    reference, *variants = _guessed(chosen or choose_reference(loaded), loaded, workspace.images)
-    return Models(reference, tuple(variants), short_names([reference, *variants]), tuple(failures))
+    (reference, *variants), sentences = _guessed(chosen or choose_reference(loaded), loaded, workspace.images)
+    failed = (*failures, *sentences)
+    return Models(reference, tuple(variants), short_names([reference, *variants]), failed)
+
+
+Guess = tuple[dict[str, Inspection], list[str]]
+"""(digest -> what is known of that model now, one sentence per variant that cannot be used with these images)."""
 
 
 @st.cache_resource(show_spinner=False)
-def _guesses() -> LRUCache[Future[list[Inspection]]]:
+def _guesses() -> LRUCache[Future[Guess]]:
     return LRUCache(64)
 
 
 def _guessed(
     reference: LoadedModel, loaded: Sequence[LoadedModel], images: Sequence[EncodedImage]
-) -> list[LoadedModel]:
-    """The reference, followed by its variants, with the settings that were unknown filled in.
+) -> tuple[list[LoadedModel], list[str]]:
+    """(the reference and its variants with unknown settings filled in, one sentence per variant that is left out).
 
-    They are guessed from the other models and the first images, once per server. If that fails or takes too long, the
-    variants take the reference's settings.
+    The settings are guessed from the other models and the first images, once per server. If that fails or takes too
+    long, the variants take the reference's settings. Recorded results that match none of the images are left out.
     """
     ordered = [reference, *(model for model in loaded if model.digest != reference.digest)]
     start = partial(threads().submit, _find_out, ordered, tuple(images))
-    key = tuple((model.digest, model.settings) for model in ordered), min(len(images), MIN_IMAGES)
+    names = tuple(image.name for image in images) if any(model.is_recorded for model in ordered) else ()
+    key = tuple((model.digest, model.settings) for model in ordered), min(len(images), MIN_IMAGES), names
     job = _guesses().get(key, start)
     try:
         with st.spinner(f"Finding out how {reference.name} expects its images …"):
-            inspections = wait_for_result(job, GUESS_TIMEOUT)  # without the models' bytes and names
+            inspections, sentences = wait_for_result(job, GUESS_TIMEOUT)  # without the models' bytes and names
     except (TimeoutError, QvizError) as error:
         if isinstance(error, QvizError):
-            st.warning(str(error))
-        return [reference, *(follow(variant, reference) for variant in ordered[1:])]
-    pairs = zip(ordered, inspections, strict=True)
-    return [replace(model, inspection=inspection) for model, inspection in pairs]
+            st.warning(as_text(str(error)))
+        return [reference, *(follow(variant, reference) for variant in ordered[1:])], []
+    usable = [model for model in ordered if model.digest in inspections]
+    return [replace(model, inspection=inspections[model.digest]) for model in usable], sentences
 
 
-def _find_out(models: Sequence[LoadedModel], images: Sequence[EncodedImage]) -> list[Inspection]:
-    return [model.inspection for model in guess_for(context(), models, images)]
+def _find_out(models: Sequence[LoadedModel], images: Sequence[EncodedImage]) -> Guess:
+    left_out = unusable(engine(), models[1:], images)
+    guesses = guess_for(context(), [model for model in models if model.digest not in left_out], images)
+    return {model.digest: model.inspection for model in guesses}, list(left_out.values())
 
 
 def warnings(models: Models) -> list[Warning]:

@@ -43,6 +43,11 @@ def load(store: Store | None, kind: str, key: object) -> Any:
     return _read(kind, value) if value else None
 
 
+def has(store: Store | None, kind: str, key: object) -> bool:
+    """Whether a result of this kind and key is stored."""
+    return store is not None and kind in TYPES and bool(store.get(_name(kind, key)))
+
+
 def save(store: Store | None, kind: str, key: object, result: object) -> None:
     """Store a result if it has the type that belongs to its kind and can be read back unchanged."""
     if store is None or kind not in TYPES or not isinstance(result, _type(kind)):

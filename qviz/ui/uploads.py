@@ -118,7 +118,7 @@ def load_files(files: Sequence[tuple[str, bytes]]) -> None:
     current = _with_labels(_with_sidecars(current, drop), drop.labels)
     current = replace(current, study=drop.study or current.study)
     current = _with_datasets(current.with_images(drop.images), drop.datasets)
-    workspace.keep_drop([PurePosixPath(name).name for name, _ in files], _with_annotations(current, drop.annotations))
+    workspace.keep_drop([PurePosixPath(name).name for name, _ in files], _with_annotations(current, drop))
     if drop.images:
         view.change(image=current.images[0].name)
 
@@ -197,13 +197,16 @@ def _recognise_one(drop: _Drop, name: str, data: bytes) -> None:
 
 def _unpack(drop: _Drop, name: str, data: bytes) -> None:
     """Add an archive's annotated dataset with its images, or only the images if it has no readable annotations."""
+    problem = ""
     try:
         dataset = unpack_dataset(data, name)
     except QvizError as error:
-        drop.notices.append(str(error))
-        dataset = None
+        problem, dataset = str(error), None
     if dataset is None:
-        drop.images += unzip_images(name, data)
+        images = unzip_images(name, data)
+        drop.images += images
+        if problem:
+            drop.notices.append(problem + _without_annotations(len(images)))
     else:
         drop.datasets.append(dataset)
         drop.images += [EncodedImage(image.name, image.read()) for image in dataset.images]
@@ -250,14 +253,19 @@ def _with_datasets(current: Workspace, datasets: Sequence[Dataset]) -> Workspace
     return current
 
 
-def _with_annotations(current: Workspace, dropped: Sequence[tuple[str, bytes]]) -> Workspace:
+def _with_annotations(current: Workspace, drop: _Drop) -> Workspace:
     """Make dropped COCO annotations the session's dataset, with their images taken from the loaded ones."""
-    for name, data in dropped:
+    for name, data in drop.annotations:
         try:
             files = {image.name: image.data for image in current.images}
             labels = next((model.settings.labels for model in current.models if model.settings.labels), ())
             dataset = parse_dataset(data, name, files, labels)
             current = replace(current, dataset=dataset).with_notices([f"{name}: {text}" for text in dataset.skipped])
         except (QvizError, json.JSONDecodeError) as error:
-            current = current.with_notices([str(error)])
+            current = current.with_notices([f"{error}{_without_annotations(len(drop.images))}"])
     return current
+
+
+def _without_annotations(images: int) -> str:
+    """A sentence that confirms what was loaded although its annotations do not fit; empty if there are no images."""
+    return f" The {plural(images, 'image')} {'is' if images == 1 else 'are'} loaded without them." if images else ""

@@ -15,7 +15,7 @@ import streamlit as st
 
 from qviz.features.detection.models import ModelSource
 from qviz.features.reporting.study import Study
-from qviz.formatting import listed, plural
+from qviz.formatting import plural
 from qviz.limits import limits
 from qviz.structures import Dataset, EncodedImage, Settings
 
@@ -221,8 +221,8 @@ class Drop:
 
     @property
     def text(self) -> str:
-        """The name of the file or files, e.g. `labels.txt` or `labels.txt and 3 more`."""
-        return listed(self.names, 1)
+        """The name of the file, or the number of files."""
+        return self.names[0] if len(self.names) == 1 else plural(len(self.names), "file")
 
     def undone(self, workspace: Workspace) -> Workspace:
         """A workspace without the changes of this drop; later changes to other parts are kept."""

@@ -90,3 +90,16 @@ def test_a_project_without_models_shows_the_zone_first_and_what_will_come() -> N
     shown = html(fresh)
     assert "No model is loaded." in shown and "a card" in shown.lower()
     assert not [word for word in WORDS if word in shown]
+
+
+def test_recorded_results_of_other_images_are_named_and_left_out(app: AppTest) -> None:
+    rows = b'[{"file_name": "elsewhere.jpg", "label": "bird", "bbox": [1, 1, 9, 9], "score": 0.9}]'
+    float32 = ROOT / "sample_data" / "models" / "ssdlite_mobilenet_v2_float32.tflite"
+    app.file_uploader[0].upload(float32.name, float32.read_bytes()).run()
+    app.run()
+    app.file_uploader[0].upload("phone.json", rows).run()
+    app.run()
+    assert not app.exception
+    texts = [item.value.replace("\\", "") for item in app.warning]
+    assert any("phone.json has results for none of the images" in text for text in texts), texts
+    assert html(app).count("· reference") == 1 and ">phone<" not in html(app)

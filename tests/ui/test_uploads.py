@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -62,6 +63,23 @@ def test_images_are_loaded_if_their_annotations_are_unusable() -> None:
     session = workspace.current()
     assert (session.dataset, [image.name for image in session.images]) == (None, ["a.png"])
     assert "x.zip has no images there" in session.notices[0]
+    assert session.notices[0].endswith("The 1 image is loaded without them.")
+
+
+def test_images_are_confirmed_if_the_annotations_beside_them_do_not_fit() -> None:
+    other = {
+        "images": [{"id": 1, "file_name": "other.png", "width": 9, "height": 9}],
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+    annotations = {
+        **other,
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 5, 5], "area": 25}],
+    }
+    uploads.load_files([("a.png", png()), ("b.png", png(30)), ("ann.json", json.dumps(annotations).encode())])
+    session = workspace.current()
+    assert (session.dataset, [image.name for image in session.images]) == (None, ["a.png", "b.png"])
+    (notice,) = session.notices
+    assert "ann.json" in notice and notice.endswith("The 2 images are loaded without them.")
 
 
 def test_a_damaged_archive_gives_one_notice() -> None:
@@ -129,7 +147,7 @@ def test_drops_are_taken_back_one_by_one() -> None:
     uploads.load_files([("x.zip", packed(YOLO))])
     uploads.load_files([("b.png", png(30)), ("bad.json", b'{"a":1}')])
     assert [image.name for image in workspace.current().images] == ["b.png", "a.png"]
-    assert [drop.text for drop in workspace.drops()] == ["b.png and 1 more", "x.zip"]
+    assert [drop.text for drop in workspace.drops()] == ["2 files", "x.zip"]
     workspace.undo_drop()
     session = workspace.current()
     assert [image.name for image in session.images] == ["a.png"]

@@ -155,6 +155,9 @@ def _form(here: Page) -> None:
         st.text(refusal)
     elif isinstance(request, LabRequest) and (time := jobs.expected_time("calibration", _work(request))):
         page.small_text(time)
+    key = None if isinstance(request, str) else request.job_key
+    if key is not None and REQUEST not in st.session_state and jobs.has_result("calibration", key):
+        st.session_state[REQUEST] = request
     begin = clicks.keep(REQUEST, request)
     clicks.button(st, "Run the lab", begin, "lab-start", st.rerun, disabled=bool(refusal), type="primary")
 

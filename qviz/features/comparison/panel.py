@@ -27,6 +27,8 @@ TIMEOUT = 20.0
 THUMBNAIL = 192
 """Length of a thumbnail's longer side in pixels: as many as a 4K projector shows."""
 MAX_THUMBNAILS = 200
+MAX_URGENT = 40
+"""Images that run ahead of other jobs, such as a diagnosis, until the worst image is known."""
 
 
 def choose_variants(here: Page, compared: Sequence[ComparedVariant]) -> list[LoadedModel]:
@@ -68,6 +70,12 @@ def run_now(here: Page, image: EncodedImage, variants: Sequence[LoadedModel]) ->
             raise QvizError(f"{image.name} is not ready after {TIMEOUT:.0f} s, as the server is busy. Try again.")
     assert isinstance(picture, Preview), "errors were raised above"
     return picture, [run for run in runs if isinstance(run, Inference)]
+
+
+def find_worst(here: Page, images: Sequence[EncodedImage], variants: Sequence[LoadedModel]) -> None:
+    """If the address names no image, run the first images ahead of other jobs: the page opens the worst of them."""
+    if here.view.image is None and variants:
+        server.results().want([here.loaded.reference, variants[0]], images[:MAX_URGENT], urgent=True)
 
 
 # ---- the strip of images ------------------------------------------------------------------------------------------

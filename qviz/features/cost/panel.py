@@ -73,6 +73,8 @@ def request_form(here: Page) -> None:
         or RUNS[1]
     )
     request = Request(models.identities, tuple(sorted(threads)), runs)
+    if REQUEST not in st.session_state and jobs.has_result("profile", request):
+        st.session_state[REQUEST] = request
     job = measurement(here)
     busy = pending > 0 or (job is not None and not job.finished)
 

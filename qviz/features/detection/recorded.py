@@ -33,6 +33,17 @@ def for_images(engine: Engine, models: Sequence[LoadedModel], images: Images) ->
     return [_prepared(engine, model, images, names, labels) if model.is_recorded else model for model in models]
 
 
+def unusable(engine: Engine, models: Sequence[LoadedModel], images: Images) -> dict[str, str]:
+    """Digest -> reason, of the recorded results for which `for_images` would raise ModelError."""
+    reasons = {}
+    for model in models:
+        try:
+            for_images(engine, [model], images)
+        except ModelError as error:
+            reasons[model.digest] = str(error)
+    return reasons
+
+
 def _names(images: Images) -> list[str]:
     if isinstance(images, ImageFiles):
         return [path.name for path in images.paths]

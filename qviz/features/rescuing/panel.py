@@ -6,7 +6,7 @@ Measurements are stored immediately, so that a search can continue after it was 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePath
@@ -56,15 +56,18 @@ class Form:
 def start(reference: LoadedModel, form: Form) -> build.NewVariant:
     """Start a search, or join another session's identical one."""
     source = source_of(reference)
-    digests = tuple(image.digest for image in form.calibration)
-    key = (form.request, form.source, len(form.dataset.images), digests, reference.digest, reference.settings)
 
     def search(context: Context) -> Rescue:
         network = float_model(context, reference, source)
         return rescue(context, network, source, form.calibration, form.dataset, form.request)
 
-    begin = partial(jobs.restart, "rescue", key, search, "Starting", work=_work(reference, form))
+    begin = partial(jobs.restart, "rescue", _key(reference, form), search, "Starting", work=_work(reference, form))
     return build.NewVariant(reference.digest, begin)
+
+
+def _key(reference: LoadedModel, form: Form) -> Hashable:
+    digests = tuple(image.digest for image in form.calibration)
+    return form.request, form.source, len(form.dataset.images), digests, reference.digest, reference.settings
 
 
 def _work(reference: LoadedModel, form: Form) -> Work:
@@ -111,6 +114,9 @@ def _draw_form(here: Page, reference: LoadedModel, running: build.NewVariant | N
     def begin() -> None:
         st.session_state[STATE] = start(reference, form)
 
+    if running is None and not form.problem and jobs.has_result("rescue", _key(reference, form)):
+        begin()
+        st.rerun()
     disabled = bool(form.problem) or (running is not None and not running.job.finished)
     clicks.button(st, "Search", begin, "rescue-start", st.rerun, disabled=disabled, type="primary")
 
