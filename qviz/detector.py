@@ -34,6 +34,7 @@ from qviz.onnx_model import RUNTIME as ONNX
 from qviz.onnx_model import OnnxRunner, is_onnx
 from qviz.structures import Detections, EncodedImage, Graph, Image, Inference, Scheme, Settings, Tensor
 from qviz.tensorflow_models import TENSORFLOW, SavedModelDetector
+from qviz.tflite.constant_inputs import constant_inputs, described, image_input, with_constant_inputs
 from qviz.tflite.constants import saturated_biases
 from qviz.tflite.inputs import InputSpec, Placement, fill, input_size, input_spec
 from qviz.tflite.metadata import exporter_notes, label_file, own_settings, raw_pixels
@@ -65,6 +66,8 @@ class Inspection:
         odd_boxes: What is implausible about its boxes on real images, as the end of a sentence; else empty.
         runtime: Name of the runtime if it is not TensorFlow Lite, else empty.
         remark: For recorded results, a sentence about images without results; else empty.
+        constant_inputs: Which further inputs have got which values, as part of a sentence; empty if there are none.
+        rewritten: The .tflite file with these inputs as constants, which is used in place of the file; else empty.
     """
 
     graph: Graph
@@ -79,6 +82,8 @@ class Inspection:
     odd_boxes: str = ""
     remark: str = ""
     runtime: str = ""
+    constant_inputs: str = ""
+    rewritten: bytes = b""
 
     def __repr__(self) -> str:
         return f"Inspection({self.facts.scheme}, {len(self.graph.ops)} operators, decoder {self.decoder})"
@@ -134,6 +139,14 @@ def inspect(data: bytes, given: Settings, sidecar: Settings) -> Inspection:
     """Read a model file and complete its settings. Raises ModelError, NoDecoderError, SettingsError."""
     onnx = OnnxRunner(data) if is_onnx(data) else None
     graph = onnx.graph if onnx is not None else read_graph(data)
+    constants = constant_inputs(graph)
+    if onnx is not None:
+        onnx.set_constants(constants)
+        graph = onnx.graph
+    elif constants:
+        rewritten = with_constant_inputs(data, constants)
+        inspection = inspect(rewritten, given, sidecar)
+        return replace(inspection, constant_inputs=described(graph, constants), rewritten=rewritten)
     check_operators(graph)
     notes = onnx.notes if onnx is not None else exporter_notes(data)
     file_settings = _own_settings(data, graph, notes)  # first, because for a model of another task its error says most
@@ -156,10 +169,8 @@ def inspect(data: bytes, given: Settings, sidecar: Settings) -> Inspection:
         settings = settings.with_defaults(layer)
     settings, sources = _without_background(settings, sources, decoder.class_count(graph))
     options, biases = _post_process(graph), saturated_biases(data, graph) if onnx is None else {}
-    runtime = ONNX if onnx is not None else ""
-    return Inspection(
-        graph, scheme_facts(graph), name, fitting(graph), settings, sources, options, biases, runtime=runtime
-    )
+    result = Inspection(graph, scheme_facts(graph), name, fitting(graph), settings, sources, options, biases)
+    return replace(result, runtime=ONNX, constant_inputs=described(graph, constants)) if onnx is not None else result
 
 
 NO_NETWORK = Graph((Tensor(0, "image", (1, -1, -1, 3), "uint8", None, False),), (), inputs=(0,), outputs=())
@@ -217,19 +228,6 @@ def check_operators(graph: Graph) -> None:
         )
 
 
-def image_input(graph: Graph) -> Tensor:
-    """The image input. Raises ModelError if there are several inputs, or if the input has no fixed size."""
-    if len(graph.inputs) != 1:
-        names = ", ".join(repr(tensor.name) for tensor in graph.input_tensors())
-        raise ModelError(
-            f"has {len(graph.inputs)} inputs ({names}); a detector with one image input is expected."
-            " Export it with the other inputs as constants."
-        )
-    tensor = graph.input_tensors()[0]
-    input_size(tensor)
-    return tensor
-
-
 def _own_settings(data: bytes, graph: Graph, notes: dict[str, Any]) -> Settings:
     """Settings in the file's metadata. Raises ModelError if the metadata say that it is not a detector."""
     return replace(own_settings(data, image_input(graph), notes), labels=_own_labels(data, notes))
@@ -264,6 +262,8 @@ class Detector:
         self, data: bytes, settings: Settings, threads: int = 1, candidates: bool = True, kernels: str = "default"
     ) -> None:
         onnx = OnnxRunner(data, threads) if is_onnx(data) else None
+        if onnx is not None:
+            onnx.set_constants(constant_inputs(onnx.graph))
         self.graph = onnx.graph if onnx is not None else read_graph(data)
         self.spec = input_spec(settings)
         self._input = image_input(self.graph)
@@ -364,7 +364,7 @@ def inspect_job(model: Blob, given: Settings, sidecar: Settings) -> Inspection:
     inspection = inspect(data, given, sidecar)
     if inspection.runtime:
         return inspection
-    return replace(inspection, reference_kernels=Runner(data).reference_kernels)
+    return replace(inspection, reference_kernels=Runner(inspection.rewritten or data).reference_kernels)
 
 
 def detect_job(

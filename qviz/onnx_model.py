@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,11 @@ from qviz.structures.graph import HeadNotes
 
 RUNTIME = "ONNX Runtime"
 SUFFIX = ".onnx"
-_TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8", "tensor(int8)": "int8"}
-"""ONNX type -> numpy type, for the types that an image input may have."""
+_TYPES = {
+    **{"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8", "tensor(int8)": "int8"},
+    **{"tensor(int32)": "int32", "tensor(int64)": "int64"},
+}
+"""ONNX type -> numpy type, for the types that inputs may have."""
 
 
 def is_available() -> bool:
@@ -57,17 +61,24 @@ class OnnxRunner:
         self.notes = _notes(self._session)
         self.graph = _graph(self._session, self.notes)
         self._names = [port.name for port in self._session.get_inputs()]
+        self._constants: dict[str, np.ndarray] = {}
         self.milliseconds = 0.0
 
     def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The outputs, in the file's order; sets `milliseconds`. Raises ModelError."""
         start = time.perf_counter()
         try:
-            outputs = self._session.run(None, dict(zip(self._names, inputs, strict=True)))
+            outputs = self._session.run(None, dict(zip(self._names, inputs, strict=True)) | self._constants)
         except Exception as error:  # the runtime's own types derive from Exception alone
             raise ModelError(f"failed while it ran: {_first_line(error)}") from error
         self.milliseconds = (time.perf_counter() - start) * 1e3
         return [np.asarray(values) for values in outputs]
+
+    def set_constants(self, constants: Mapping[int, np.ndarray]) -> None:
+        """Give these inputs (by tensor index) the same values in each run; they are no longer inputs of the graph."""
+        self._constants = {self.graph.tensors[index].name: values for index, values in constants.items()}
+        self.graph = replace(self.graph, inputs=tuple(i for i in self.graph.inputs if i not in constants))
+        self._names = [name for name in self._names if name not in self._constants]
 
     def tensor(self, index: int) -> np.ndarray:
         """Inner tensors cannot be read. Raises ModelError."""

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from qviz.datasets.images import read_image
-from qviz.detector import Detector, check_operators, detect_job, image_input, inspect
+from qviz.detector import Detector, check_operators, detect_job, inspect
 from qviz.engine import LocalEngine
 from qviz.errors import ImageError, ModelError, NoDecoderError, SettingsError
 from qviz.structures import EncodedImage, Image, Op, Settings, digest_of
 from qviz.structures.boxes import iou_matrix
+from qviz.tflite.constant_inputs import image_input
 from tests.conftest import Sample
 from tests.graphs import graph, image_tensor, tensor
 from tests.tflite.files import relu

@@ -40,8 +40,8 @@ def port(name: str, shape: Sequence[int | str]) -> bytes:
     return field(1, name) + field(2, field(1, field(1, FLOAT) + field(2, sides)))
 
 
-def onnx_file(values: np.ndarray, external: str = "", **notes: str) -> bytes:
-    """A model that answers every image [batch, 3, h, w] with these values."""
+def onnx_file(values: np.ndarray, external: str = "", second: str = "", **notes: str) -> bytes:
+    """A model that answers every image [batch, 3, h, w] with these values. second: name of a further input [1, 2]."""
     data = values.astype(np.float32)
     tensor = b"".join(field(1, side) for side in data.shape) + field(2, FLOAT) + field(8, "rows")
     if external:
@@ -51,6 +51,7 @@ def onnx_file(values: np.ndarray, external: str = "", **notes: str) -> bytes:
     node = field(1, "rows") + field(2, "output") + field(4, "Identity")
     image, output = port("images", ("batch", 3, HEIGHT, WIDTH)), port("output", data.shape)
     graph = field(1, node) + field(2, "g") + field(5, tensor) + field(11, image) + field(12, output)
+    graph += field(11, port(second, (1, 2))) if second else b""
     metadata = b"".join(field(14, field(1, key) + field(2, value)) for key, value in notes.items())
     return field(1, 8) + field(8, field(2, 17)) + field(7, graph) + metadata
 
@@ -74,6 +75,15 @@ def test_it_is_compared_with_a_tflite_file(session: Session) -> None:
     assert result.variants[0].summary.kept > 10
     (warning,) = [w for w in result.warnings if w.code == "onnx_reference"]
     assert "net.onnx is run by ONNX Runtime, for boxes and AP only" in warning.message
+
+
+def test_a_scale_factor_is_one(tmp_path: Path, sample: Sample, engine: LocalEngine) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(onnx_file(strong(corners=True), second="scale_factor"))
+    with Session(path, images=sample.images / "hens.jpg", engine=engine, cache=False) as opened:
+        (model,) = opened.models_for(opened.images_of())
+        (image,) = opened.detect().images
+    assert model.inspection.constant_inputs == "'scale_factor' is 1, 1" and len(image.detections) > 10
 
 
 def test_what_reads_layers_is_refused(session: Session) -> None:

@@ -253,8 +253,11 @@ def start_loading(engine: Engine, source: ModelSource) -> Future[Inspection]:
 def finish_loading(engine: Engine, source: ModelSource, job: Future[Inspection]) -> LoadedModel:
     """Wait for the inspection of a model and return the loaded model. Messages of errors begin with its name."""
     inspection = _result(source, job)
-    model = Model(source.name, source.data, source.digest, inspection.facts.scheme)
-    blob = engine.share(source.data, source.digest)
+    data, digest = source.data, source.digest
+    if inspection.rewritten:
+        data, digest = inspection.rewritten, digest_of(inspection.rewritten)
+    model = Model(source.name, data, digest, inspection.facts.scheme)
+    blob = engine.share(data, digest)
     return LoadedModel(model, blob, inspection, source.converted_from, source.refusal, source.shown)
 
 

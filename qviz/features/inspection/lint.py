@@ -185,6 +185,14 @@ def _reading(model: LoadedModel) -> Iterator[Warning]:
             " damaged its boxes: then a float version of the same network has good ones.",
             model.name,
         )
+    if inspection.constant_inputs:
+        yield Warning(
+            "constant_inputs",
+            f"{model.name} has further inputs besides the image: {inspection.constant_inputs}, so that boxes are in"
+            " pixels of the input.",
+            "If boxes are wrong, export it with these inputs as constants.",
+            model.name,
+        )
     if note := decoder.note_for(inspection.graph, model.settings):
         yield Warning("head_note", f"{model.name} {note}.", "Nothing needs to be done if this is known.", model.name)
 
