@@ -9,8 +9,8 @@ DEMO = "A toy detector of coloured squares, its int8 file, which loses objects, 
 
 with page.begin("Overview") as here:
     if here.models is None:
-        other = ", or open the sample in the sidebar" if sample.is_installed() else ""
-        page.verdict("No model is loaded.", f"Drop your own files here{other}.")
+        other = ", open the sample in the sidebar" if sample.is_installed() else ""
+        page.verdict("No model is loaded.", f"Drop your own files here{other}, or open the demo, a toy detector.")
         uploads.drop_zone("Models and images")
         clicks.button(st, "Open the demo", page.open_demo, "demo-open", st.rerun, help=DEMO)
         panel_overview.empty()

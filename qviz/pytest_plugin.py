@@ -172,24 +172,18 @@ def assert_quantized(
     if max_recall_loss is not None:
         gates.append(check_recall(result, max_recall_loss, confident, strict, slices is not None))
     _record(result, gates)
-    if faults := [text for gate in gates for text in _faults(result, gate)]:
+    if faults := [text for gate in gates for text in _faults(gate)]:
         raise QuantizationLoss("\n".join([f"qviz: {result}", *faults]))
     return result
 
 
-def _faults(result: Evaluation, gate: Gate) -> list[str]:
+def _faults(gate: Gate) -> list[str]:
     """Why a gate fails or cannot conclude, and how many images would decide; empty if it passed."""
-    from qviz.features.accuracy.power import limit_text, power_sentence
+    from qviz.features.accuracy.power import limit_text
 
     if gate.status == 0:
         return []
-    if gate.measure == "ap":
-        losses = [row.ap for row in result.losses]
-    else:
-        losses = [row.overall.recall for row in result.operating.losses] if result.operating is not None else []
-    first = f"{NAMES[gate.measure]}, at most {limit_text(gate.limit)} lost: {gate.outcome}."
-    power = [power_sentence(loss, result.images, gate.limit) for loss in losses]
-    return list(dict.fromkeys(text for text in (first, *gate.sentences, *power) if text))
+    return [f"{NAMES[gate.measure]}, at most {limit_text(gate.limit)} lost: {gate.outcome}.", *gate.sentences]
 
 
 def _record(result: Evaluation, gates: Sequence[Gate]) -> None:

@@ -31,6 +31,7 @@ from qviz.features.accuracy import Evaluation
 from qviz.features.accuracy.evaluator import is_flood
 from qviz.features.accuracy.mismatch import MAX_AP, MISREAD
 from qviz.features.accuracy.operating import Operating
+from qviz.features.accuracy.power import power_sentence
 from qviz.formatting import interval, plural, points
 from qviz.structures import Loss
 
@@ -49,6 +50,7 @@ class Gate:
         remarks: One sentence per reason for which a variant fails, or for which the data are not sufficient.
         inconclusive: Reason why the gate cannot conclude; empty if it can.
         slices: Whether every slice had to stay within the limit as well.
+        power: For each variant that the images cannot decide, how many images like these would.
     """
 
     measure: str
@@ -59,6 +61,7 @@ class Gate:
     remarks: tuple[str, ...]
     inconclusive: str = ""
     slices: bool = False
+    power: tuple[str, ...] = ()
 
     @property
     def outcome(self) -> str:
@@ -80,8 +83,8 @@ class Gate:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """The remarks and the reason why the gate cannot conclude, each once."""
-        return tuple(dict.fromkeys(filter(None, (*self.remarks, self.inconclusive))))
+        """The remarks, the reason why the gate cannot conclude, and how many images would decide, each once."""
+        return tuple(dict.fromkeys(filter(None, (*self.remarks, self.inconclusive, *self.power))))
 
     def to_json(self) -> dict[str, Any]:
         """The value of `gate` in `qviz evaluate --json`; the limit has the name of its option."""
@@ -94,6 +97,7 @@ class Gate:
             "failed": list(self.failed),
             "remarks": list(self.remarks),
             "inconclusive": self.inconclusive,
+            "power": list(self.power),
         }
 
 
@@ -119,7 +123,8 @@ def check_losses(result: Evaluation, limit: float, confident: str | None = None,
         if _is_undecided(loss, limit):
             bounds = f"[{loss.low:.3f}, {loss.high:.3f}]"
             undecided = _undecided(result, f"the loss of {row.variant} lies in {bounds}, and the limit is {limit:.3g}")
-        checks.append(_Check(row.variant, loss, "", (flood,) if flood else (), undecided))
+        power = _power(result, loss, limit)
+        checks.append(_Check(row.variant, loss, "", (flood,) if flood else (), undecided, power))
     return _decided(Gate(AP, limit, confident, True, (), ()), checks, strict)
 
 
@@ -150,7 +155,8 @@ def check_recall(
         if _is_undecided(loss, limit):
             bounds = f"between {points(loss.low)} and {points(loss.high)} points of recall"
             undecided = _undecided(result, f"{row.variant} loses {bounds}, and the limit is {points(limit)}")
-        checks.append(_Check(row.variant, loss, beyond, tuple(reasons), undecided))
+        power = _power(result, loss, limit)
+        checks.append(_Check(row.variant, loss, beyond, tuple(reasons), undecided, power))
     return _decided(Gate(RECALL, limit, confident, True, (), (), slices=slices), checks, strict)
 
 
@@ -162,6 +168,7 @@ class _Check:
         beyond: Remark if its loss is beyond the limit, or empty.
         reasons: Sentences on what makes it fail whatever its loss.
         undecided: Sentence that the interval is too wide; empty if it can decide.
+        power: How many images would decide; empty if these do.
     """
 
     variant: str
@@ -169,6 +176,7 @@ class _Check:
     beyond: str
     reasons: tuple[str, ...]
     undecided: str
+    power: str
 
 
 def _decided(gate: Gate, checks: Sequence[_Check], strict: bool) -> Gate:
@@ -191,6 +199,7 @@ def _decided(gate: Gate, checks: Sequence[_Check], strict: bool) -> Gate:
         failed=tuple(failed),
         remarks=tuple(remarks),
         inconclusive=inconclusive,
+        power=tuple(dict.fromkeys(check.power for check in checks if check.power)),
     )
 
 
@@ -277,4 +286,10 @@ def _is_undecided(loss: Loss, limit: float) -> bool:
 
 
 def _undecided(result: Evaluation, bounds: str) -> str:
-    return f"Undecided with {plural(result.images, 'image')}: {bounds}. More annotated images narrow the interval."
+    return f"Undecided with {plural(result.images, 'image')}: {bounds}."
+
+
+def _power(result: Evaluation, loss: Loss, limit: float) -> str:
+    """How many images would decide; empty if these images do."""
+    unknown = loss.value is not None and loss.low is None
+    return power_sentence(loss, result.images, limit) if unknown or _is_undecided(loss, limit) else ""

@@ -62,6 +62,13 @@ def test_undecided_gates_give_a_remark(loss: Loss, limit: float, undecided: bool
         assert remarks[0].startswith("Undecided with 27 images: the loss of int8 lies in [-0.030, 0.070], and")
 
 
+def test_a_gate_names_the_number_of_images_that_would_decide() -> None:
+    sentence = "27 images give an interval of [-3.0, 7.0] points; about 300 images like these would decide a limit of 3"
+    result = check_losses(evaluation(int8=WIDE, other=NARROW), 0.03, "upper")
+    assert result.power == (f"{sentence} points.",) and result.sentences[-1] == result.power[0]
+    assert check_losses(evaluation(int8=NARROW), 0.03).power == ()
+
+
 def test_only_failing_variants_are_named() -> None:
     result = check_losses(evaluation(good=Loss(0.001), bad=Loss(0.5), worse=Loss(0.6)), 0.01)
     assert result.failed == ("bad", "worse")
@@ -72,6 +79,7 @@ def test_only_failing_variants_are_named() -> None:
         "failed": ["bad", "worse"],
         "remarks": [],
         "inconclusive": "",
+        "power": ["27 images are too few for an interval."],
     }
 
 
