@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Union, get_args, get_origin, ge
 import numpy as np
 
 from qviz.errors import SettingsError
+from qviz.formatting import encodable, frame_csv
 from qviz.metrics import flat_metrics
 
 if TYPE_CHECKING:
@@ -338,11 +339,13 @@ class Result:
             if target.suffix == ".json":
                 target.write_text(json.dumps(self.to_json(), ensure_ascii=False, allow_nan=False), encoding="utf-8")
             elif target.suffix == ".csv":
-                self.to_frame().to_csv(target, index=False)
+                target.write_text(encodable(frame_csv(self.to_frame())), encoding="utf-8")
             elif target.suffix == ".html":
                 target.write_text(self.plot().to_html(include_plotlyjs=True), encoding="utf-8")
             elif target.suffix == ".tflite" and isinstance(data := getattr(self, "data", None), bytes):
                 target.write_bytes(data)
+            elif target.suffix == ".tflite" and hasattr(self, "data"):
+                raise SettingsError(f"{target.name} cannot be saved: this result has no .tflite file.")
             else:
                 endings = ".json, .csv, .html or .tflite" if hasattr(self, "data") else ".json, .csv or .html"
                 raise SettingsError(f"{target.name} cannot be saved: give a name that ends in {endings}.")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
 import pytest
 
+from qviz.features.rescuing import SEED
 from tests.cli import keys
 from tests.cli.conftest import Run
 from tests.conftest import Sample
+from tests.squares import Squares, scenes
 
 
 def test_the_answer_and_its_gate(run: Run, sample: Sample) -> None:
@@ -42,3 +48,39 @@ def test_options_that_do_not_go_together(run: Run, sample: Sample, options: tupl
     words = [sample.images / "hens.jpg" if word == "IMAGE" else word for word in options]
     result = run("diagnose", sample.models["float32"], sample.models["int8"], *words)
     assert (result.status, result.out) == (2, "") and sentence in result.err
+
+
+@pytest.fixture
+def other_half_is_red(tmp_path: Path) -> Path:
+    """The squares' images, flipped for the calibration; those that measure a cure show no square but red ones."""
+    folder = tmp_path / "images"
+    for part in (folder, folder / "calibration"):
+        part.mkdir()
+    searched = np.random.default_rng(SEED).permutation(len(scenes.NAMES))[: len(scenes.NAMES) // 2]
+    rows = zip(scenes.NAMES, scenes.images(), scenes.SQUARES, strict=True)
+    for number, (name, pixels, squares) in enumerate(rows):
+        PIL.Image.fromarray(pixels[:, ::-1]).save(folder / "calibration" / name)
+        shown = pixels.copy()
+        for class_id, left, top, _ in squares if number not in searched else ():
+            square = shown[top : top + scenes.SIDE, left : left + scenes.SIDE]
+            square[:] = (200, scenes.DARK, scenes.DARK) if class_id == scenes.RED else scenes.GREY
+        PIL.Image.fromarray(shown).save(folder / name)
+    return folder
+
+
+def test_a_cure_that_does_not_hold_on_other_images_is_not_written(
+    run: Run, squares: Squares, other_half_is_red: Path, tmp_path: Path
+) -> None:
+    """The variant loses green and blue squares only, and the images that measure the cure show none."""
+    files = squares.model("spread_weights", "float32"), squares.model("spread_weights", "int8_per_tensor")
+    images = ("--images", *sorted(other_half_is_red.glob("*.png")), "--calibration", other_half_is_red / "calibration")
+    settings = ("--labels", squares.labels, "--mean", "0", "--std", "255", "--workers", "1")
+    target = tmp_path / "cured.tflite"
+    result = run("diagnose", *files, *images, *settings, "--fix", "--integers-only", "-o", target, "--json")
+    assert (result.status, target.exists()) == (2, False)
+    assert "No cure was found that holds on other images" in result.err and "cured.tflite is not written" in result.err
+    document = result.json
+    assert document["cure_holds"] is False and document["before"]["value"] == 1.0 and "file" not in document
+    first = document["cures"][0]
+    assert keys.missing(keys.ESTIMATE, first["measured"]) == [] and first["measured"]["value"] <= 1.0
+    assert document["agreement"] < 0.8, "the diagnosed images do show the fault"

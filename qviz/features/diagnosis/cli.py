@@ -41,24 +41,35 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from qviz.features.diagnosis.text import no_cure
+
     _check(args)
     files = {}
     with options.session_of(args) as session:
         if args.fix:
             result = session.diagnose(score=args.score, iou=args.iou, fix=True, integers_only=args.integers_only)
-            assert result.built is not None, "a diagnosis with `fix` has built a file, or raised"
-            options.remark_warnings(result.built.warnings)
-            output.write(args.output, result.built.data)
-            files = {"file": str(args.output)}
+            files = _written(result, args.output)
         else:
             limits = {"min_agreement": args.min_agreement, "max_ap_loss": args.max_ap_loss}
             result = session.diagnose(score=args.score, iou=args.iou, **limits)
     options.remark(result.skipped)
     options.remark_warnings(result.warnings)
     output.print_result(result, args, _print, **files)
-    if files and not (args.json or args.csv):
+    if result.cure_holds and not (args.json or args.csv):
         print(f"\n{args.output} is written: the first of these.")
+    if sentence := no_cure(result):
+        options.remark([f"{sentence} {args.output} is not written."])
+        return 2
     return 0 if result.gate is None or result.gate.passed else 1
+
+
+def _written(result: Diagnosis, path: Path) -> dict[str, str]:
+    """Write the file of the best cure; returns its name for the JSON, or nothing if the cure does not hold."""
+    if result.built is None:
+        return {}
+    options.remark_warnings(result.built.warnings)
+    output.write(path, result.built.data)
+    return {"file": str(path)}
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -94,7 +105,7 @@ def _print(result: Diagnosis) -> None:
     for trace in result.traces:
         print(f"  {trace.image}: {trace.sentence}")
     if result.cures:
-        print("\nWhat helps:")
+        print("\nWhat helps:" if result.cure_holds is not False else "\nWhat was tried:")
     if result.before is not None:
         name = "AP" if result.before.measure == "ap" else "agreement"
         print(f"  On {result.before.images} other images {result.variant} has an {name} of {estimate(result.before)}.")

@@ -1,7 +1,9 @@
 """Build the cures of a diagnosis and measure them on images used neither for the diagnosis nor for calibration.
 
 The images are divided at random into two halves, as in a rescue: the diagnosis and the choice among the built files use
-the first half; the reported figures are measured on the second. Calibration images are left out of both.
+the first half; the reported figures are measured on the second. Calibration images are left out of both. If the chosen
+file is not better than the variant on the second half, it is not offered: few objects can point to a cause that other
+images do not have.
 """
 
 from __future__ import annotations
@@ -61,7 +63,9 @@ def fixed(
     data: tuple[Dataset, Dataset],
     integers_only: bool = False,
 ) -> Diagnosis:
-    """The diagnosis with its built cures measured, the best first; `built` is the file of the best one.
+    """The diagnosis with its built cures measured, the best first.
+
+    `built` is the file of the best one; None if it is not better than the variant on the second half.
 
     Args:
         source: The reference as builders read it.
@@ -91,8 +95,14 @@ def fixed(
         raise QuantizeError(f"No cure could be built. {' '.join(errors[:2])}")
     trials.sort(key=lambda trial: -trial.on_search)
     rest = [cure for cure in result.cures if all(trial.cure.code != cure.code for trial in trials)]
+    best, before = trials[0], _estimate(context, report, variant)
+    holds = _is_better(best.cure.measured, before)
     measured = (*(trial.cure for trial in trials), *rest)
-    return replace(result, cures=measured, before=_estimate(context, report, variant), built=trials[0].built)
+    return replace(result, cures=measured, before=before, built=best.built if holds else None)
+
+
+def _is_better(cure: Estimate | None, before: Estimate) -> bool:
+    return cure is not None and (cure.value or 0.0) > (before.value or 0.0)
 
 
 def _tried(

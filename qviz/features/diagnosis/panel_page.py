@@ -15,7 +15,7 @@ from qviz.features.detection.models import LoadedModel
 from qviz.features.diagnosis import panel
 from qviz.features.diagnosis.plot import colour_of
 from qviz.features.diagnosis.result import Cause, Cure, Diagnosis
-from qviz.features.diagnosis.text import best_cure, brings_back, cure_figures, figure_text, note
+from qviz.features.diagnosis.text import best_cure, brings_back, cure_figures, figure_text, measured_sentence, note
 from qviz.features.tracing import Trace
 from qviz.formatting import as_text, plural, score
 from qviz.structures.operators import orders_text, stretches
@@ -223,7 +223,5 @@ def _measured(here: Page, variant: LoadedModel, model: LoadedModel) -> None:
         page.small_text(f"Running {here.loaded.name(model)} on {plural(len(images), 'image')}: {pending} to go.")
         return
     before, after = (server.compared(here.loaded, one, images, here.view.score) for one in (variant, model))
-    page.small_text(
-        f"Measured: {after.name} has an agreement of {score(after.summary.agreement)} on"
-        f" {plural(len(after.images), 'image')}, where {before.name} has {score(before.summary.agreement)}."
-    )
+    values = before.summary.agreement, after.summary.agreement
+    page.small_text(measured_sentence((before.name, after.name), values, len(after.images)))

@@ -177,7 +177,7 @@ class Diagnosis(Result):
         traces: Traces of the objects that show the loss best, with the operators at which they are lost.
         experiment: The sets of operators that were run in float; other pages read it.
         complete: False for a partial result.
-        built: The file of the best cure, if it was built.
+        built: The file of the best cure, if it was built and is better than the variant on other images.
         before: Estimate for the variant on the images on which built cures were measured; None if none was built.
         gate: The limit that the user gave, and whether it is kept; None without a limit.
         warnings: Reasons to doubt the comparison as a whole.
@@ -211,12 +211,20 @@ class Diagnosis(Result):
 
     ROWS: ClassVar = "causes"
     JSON_NAMES: ClassVar = {"experiment": None, "built": None}
-    JSON_ALSO: ClassVar = ("verdict",)
+    JSON_ALSO: ClassVar = ("verdict", "cure_holds")
 
     @property
     def data(self) -> bytes | None:
-        """The .tflite file of the best cure, if it was built."""
+        """The .tflite file of the best cure; None if none was built, or if it is not better on other images."""
         return None if self.built is None else self.built.data
+
+    @property
+    def cure_holds(self) -> bool | None:
+        """Whether the best built cure is better than the variant on images that nothing else used.
+
+        None if no cure was built.
+        """
+        return None if self.before is None else self.built is not None
 
     @property
     def verdict(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qviz.features.diagnosis.result import Cause, Cure, Diagnosis, Estimate, Evidence
-from qviz.formatting import UNKNOWN, interval, megabytes, points, score, share
+from qviz.formatting import UNKNOWN, interval, megabytes, plural, points, score, share
 
 
 def verdict(result: Diagnosis) -> str:
@@ -62,8 +62,33 @@ def cure_figures(result: Diagnosis, cure: Cure) -> list[str]:
 
 
 def best_cure(result: Diagnosis) -> Cure | None:
-    """The cure to offer first; None if no cure has a command."""
+    """The cure to offer first; None if no cure has a command, or if the best one does not hold on other images."""
+    if result.cure_holds is False:
+        return None
     return next((cure for cure in result.cures if cure.command), None)
+
+
+def no_cure(result: Diagnosis) -> str:
+    """A sentence if the best cure that was built is not better than the variant on other images; else empty."""
+    if result.cure_holds is not False or result.before is None:
+        return ""
+    name = "AP" if result.before.measure == "ap" else "agreement"
+    return (
+        f"No cure was found that holds on other images: on {result.before.images} images that nothing else used, the"
+        f" best one has an {name} of {estimate(result.cures[0].measured)}, {result.variant} one of"
+        f" {estimate(result.before)}."
+    )
+
+
+def measured_sentence(names: tuple[str, str], agreements: tuple[float | None, float | None], images: int) -> str:
+    """What a built cure measured beside the variant, and whether it helps. names, agreements: of variant and cure."""
+    (variant, cure), (before, after) = names, agreements
+    text = (
+        f"Measured: {cure} has an agreement of {score(after)} on {plural(images, 'image')},"
+        f" where {variant} has {score(before)}."
+    )
+    helps = after is not None and before is not None and after > before
+    return text if helps else f"{text} So this cure does not help."
 
 
 def why(result: Diagnosis | None) -> str:
@@ -75,6 +100,8 @@ def why(result: Diagnosis | None) -> str:
 
 def what_helps(result: Diagnosis | None) -> str:
     """A sentence for other pages with the best cure and its measured or predicted effect; empty if there is none."""
+    if sentence := no_cure(result) if result is not None else "":
+        return sentence
     cure = None if result is None else best_cure(result)
     if cure is None:
         return ""

@@ -120,7 +120,8 @@ IF_CONFIRMED = "If qviz diagnose confirms that this costs objects:"
 """Precedes a cure, because what is seen in a file is a cause of lost objects only if an experiment confirms it."""
 SEPARATE = "build it with qviz quantize --recipe int8 --cures split_head from the float file"
 KEEP_IN_FLOAT = (
-    "keep this operator and those after it in float (qviz quantize --keep-operators, numbered as in the float file)"
+    "keep this operator and those after it in float (qviz diagnose FLOAT32 VARIANT --images PATH --fix"
+    " --calibration PATH -o FILE finds them in the float file, builds it and measures it; by hand: qviz quantize --keep-operators)"
 )
 JOINS = ("CONCATENATION", "PACK")
 AFTER_JOIN = ("DEQUANTIZE", "QUANTIZE", "TRANSPOSE")

@@ -41,6 +41,7 @@ def test_the_widest_column_of_an_end_to_end_head_is_named(squares: Squares) -> N
     (warning,) = [w for w in info.models[0].warnings if w.code == "class_index_shares_scale"]
     assert "set by the class number: range [0, 78]" in warning.message
     assert "normalise" not in warning.cure  # the boxes are normalised already
+    assert "qviz diagnose FLOAT32 VARIANT --images PATH --fix" in warning.cure
 
 
 def test_nms_that_keeps_few_objects_has_a_warning(loaded: dict[str, LoadedModel]) -> None:
