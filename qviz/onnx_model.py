@@ -70,7 +70,7 @@ class OnnxRunner:
         try:
             outputs = self._session.run(None, dict(zip(self._names, inputs, strict=True)) | self._constants)
         except Exception as error:  # the runtime's own types derive from Exception alone
-            raise ModelError(f"failed while it ran: {_first_line(error)}") from error
+            raise ModelError(f"failed while it ran: {_explanation(error)}") from error
         self.milliseconds = (time.perf_counter() - start) * 1e3
         return [np.asarray(values) for values in outputs]
 
@@ -143,8 +143,12 @@ def _session(data: bytes, threads: int) -> Any:
         try:
             return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the runtime's own types derive from Exception alone
-            raise ModelError(f"cannot be loaded by ONNX Runtime: {_first_line(error)}") from error
+            raise ModelError(f"cannot be loaded by ONNX Runtime: {_explanation(error)}") from error
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["no reason given"])[0][:300]
+def _explanation(error: Exception) -> str:
+    """The first line of a message, without the runtime's codes."""
+    if "INVALID_PROTOBUF" in str(error):
+        return "it is damaged or incomplete; export it again, or copy the whole file."
+    text = (str(error).strip().splitlines() or ["no reason given"])[0]
+    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", text)[:300]

@@ -117,7 +117,10 @@ def test_damaged_files_are_refused_in_a_sentence() -> None:
     data = onnx_file(strong(corners=True))
     assert is_onnx(data) and not is_onnx(head_file(strong(corners=True))) and not is_onnx(b"\x08")
     for damaged in (data[:200], data[:10] + b"\xff" * 40 + data[50:]):
-        with pytest.raises(ModelError, match="cannot be loaded by ONNX Runtime"):
+        with pytest.raises(ModelError, match="cannot be loaded by ONNX Runtime: it is damaged or incomplete; export"):
             OnnxRunner(damaged)
+    with pytest.raises(ModelError, match="No Op registered for Idontkno") as raised:
+        OnnxRunner(data.replace(b"Identity", b"Idontkno"))
+    assert "ONNXRuntimeError" not in str(raised.value)
     with pytest.raises(ModelError, match="failed while it ran"):
         OnnxRunner(data).run([np.zeros((1, 3, 5, 5), np.float32)])

@@ -15,7 +15,6 @@ whether the model's outputs count it.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable
 from itertools import pairwise
@@ -26,6 +25,7 @@ from qviz.datasets.protobuf_messages import is_label_map, parse_label_map
 from qviz.datasets.yaml_file import names_of, read_top_level
 from qviz.errors import LabelsError
 from qviz.formatting import plural
+from qviz.structures.json_document import NotJson, parse_json
 
 LABEL_SUFFIXES = (".txt", ".names", ".pbtxt", ".json", ".yaml", ".yml")
 MAX_BYTES = 4 << 20
@@ -141,9 +141,9 @@ def _is_json(text: str) -> bool:
 
 def _from_json(text: str, name: str) -> tuple[str, ...]:
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise LabelsError(f"{name} looks like JSON but cannot be parsed ({error}).") from error
+        content = parse_json(text)
+    except NotJson as error:
+        raise LabelsError(f"{name} looks like JSON but cannot be parsed: {error}.") from error
     if isinstance(content, dict):
         content = next((content[key] for key in ("names", "id2label") if key in content), content)
     return labels_by_id(numbered(content, name), name)

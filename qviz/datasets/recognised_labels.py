@@ -11,7 +11,6 @@ YAML, pbtxt           if they contain `names:` or `item {...}`, respectively
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Sequence
 from pathlib import PurePosixPath
@@ -20,6 +19,7 @@ from typing import Any
 from qviz.datasets.labels import has_names, parse_labels
 from qviz.datasets.protobuf_messages import is_label_map
 from qviz.errors import LabelsError
+from qviz.structures.json_document import NotJson, parse_json
 
 MAX_WORDS = 6
 """Maximum number of words in a class name; in a list of synonyms separated by commas, in each of them."""
@@ -50,8 +50,8 @@ def recognised_labels(data: bytes, name: str, class_counts: Collection[int] = ()
 def _objection(text: str, suffix: str, count: int, class_counts: Collection[int]) -> str:
     """Why a file that can be read as labels is not a label file; empty if it is one."""
     try:
-        return _no_names(json.loads(text), count, class_counts)
-    except (ValueError, RecursionError):
+        return _no_names(parse_json(text), count, class_counts)
+    except NotJson:
         pass
     if is_label_map(text) or has_names(text):
         return ""

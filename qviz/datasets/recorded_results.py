@@ -11,7 +11,6 @@ The file is not trusted: every entry is checked, and an error names the first wr
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections import Counter
@@ -25,6 +24,7 @@ import numpy as np
 from qviz.datasets.labels import canonical_name, coco_90
 from qviz.errors import ModelError
 from qviz.structures import Detections, Image, Inference
+from qviz.structures.json_document import NotJson, parse_json
 
 RECORDED = "recorded"
 """The name used for recorded results in place of a decoder's."""
@@ -83,9 +83,9 @@ def is_recorded(data: bytes) -> bool:
 def read_results(data: bytes) -> RecordedResults:
     """The results in a JSON file. Raises ModelError if it contains anything else."""
     try:
-        content = json.loads(data)
-    except (ValueError, RecursionError, MemoryError) as error:
-        raise ModelError(f"is not valid JSON; recorded results are {EXPECTED}.") from error
+        content = parse_json(data, not_a_number=True)
+    except NotJson as error:
+        raise ModelError(f"is not valid JSON: {error}; recorded results are {EXPECTED}.") from error
     rows = content.get("results") if isinstance(content, dict) else content
     if not isinstance(rows, list):
         raise ModelError(f"does not hold a list of results; expected {EXPECTED}.")

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from qviz.datasets.labels import read_labels, unnamed_background
 from qviz.errors import SettingsError
 from qviz.structures import Settings
+from qviz.structures.json_document import NotJson, parse_json
 
 SUFFIX = ".qviz.json"
 MAX_SIDECAR = 1 << 20
@@ -25,7 +25,7 @@ def read_sidecar(model: Path) -> Settings:
     path = model.with_name(model.name + SUFFIX)
     if not path.is_file():
         return Settings()
-    settings = parse_json(path.read_bytes(), path.name)
+    settings = settings_json(path.read_bytes(), path.name)
     if isinstance(settings, dict) and isinstance(settings.get("labels"), str):
         settings = {**settings, "labels": read_labels(path.parent / settings["labels"])}
     return _settings(settings, path.name)
@@ -33,7 +33,7 @@ def read_sidecar(model: Path) -> Settings:
 
 def parse_sidecar(data: bytes, name: str) -> Settings:
     """The settings in an uploaded file; a path in `labels` is ignored."""
-    settings = parse_json(data, name)
+    settings = settings_json(data, name)
     if isinstance(settings, dict) and isinstance(settings.get("labels"), str):
         settings = {key: value for key, value in settings.items() if key != "labels"}
     return _settings(settings, name)
@@ -44,11 +44,11 @@ def _settings(values: Any, name: str) -> Settings:
     return settings if settings.labels is None else replace(settings, labels=unnamed_background(settings.labels))
 
 
-def parse_json(data: bytes, name: str) -> Any:
+def settings_json(data: bytes, name: str) -> Any:
     """Parse JSON of at most 1 MB. Raises SettingsError."""
     if len(data) > MAX_SIDECAR:
         raise SettingsError(f"{name} is {len(data) >> 10} KB; a settings file is a few lines of JSON.")
     try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise SettingsError(f"{name} is not valid JSON ({error}).") from error
+        return parse_json(data)
+    except NotJson as error:
+        raise SettingsError(f"{name} is not valid JSON: {error}.") from error

@@ -32,6 +32,7 @@ from qviz.errors import ProjectChanged, ProjectError
 from qviz.limits import limits
 from qviz.structures import digest_of
 from qviz.structures.archive import open_zip
+from qviz.structures.json_document import NotJson, parse_json
 
 DOCUMENT, BLOBS = "project.json", "blobs"
 _ID, _DIGEST = re.compile(r"[0-9a-f]{32}"), re.compile(r"[0-9a-f]{64}")
@@ -130,10 +131,10 @@ class Projects:
         try:
             if path.stat().st_size > MAX_DOCUMENT:
                 raise ProjectError("The project's document is larger than any that qviz writes.")
-            document = json.loads(path.read_bytes())
+            document = parse_json(path.read_bytes())
         except FileNotFoundError:
             raise ProjectError("The project at this address is not on this server.") from None
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, NotJson) as error:
             raise ProjectError(f"The project at this address is damaged: {error}.") from error
         if not isinstance(document, dict):
             raise ProjectError("The project at this address is damaged: its document is not an object.")
@@ -193,10 +194,10 @@ class Projects:
                     raise ProjectError(
                         f"The archive would unpack to {total >> 20} MB; the limit for a project is {max_mb} MB."
                     )
-                document = json.loads(_member(archive, DOCUMENT, MAX_DOCUMENT))
+                document = parse_json(_member(archive, DOCUMENT, MAX_DOCUMENT))
                 names = {entry.filename.removeprefix(f"{BLOBS}/") for entry in archive.infolist()} - {DOCUMENT}
                 blobs = {name: _member(archive, f"{BLOBS}/{name}", max_mb << 20) for name in sorted(names)}
-        except _DAMAGED as error:
+        except (*_DAMAGED, NotJson) as error:
             raise ProjectError(f"The archive is not a project of qviz, or is damaged ({str(error)[:80]}).") from error
         if not isinstance(document, dict) or any(digest_of(blob) != name for name, blob in blobs.items()):
             raise ProjectError("The archive is damaged: its files are not those that its document names.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from qviz.datasets.labels import plain_name
 from qviz.errors import SettingsError
 from qviz.formatting import listed
+from qviz.structures.json_document import NotJson, parse_json
 
 BEST = "best"
 """The threshold at which the reference has its highest F1, all classes pooled."""
@@ -41,15 +41,15 @@ def _read(path: Path) -> Mapping[str, float]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise SettingsError(f"{path.name} is larger than {MAX_BYTES:,} bytes, too large for thresholds by class.")
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = parse_json(path.read_bytes(), not_a_number=True)
     except OSError as error:
         raise SettingsError(
             f"The operating point {str(path)[:80]!r} is not a number, not {BEST!r} and not a file that can be read"
             f" ({error.strerror}); give e.g. 0.4."
         ) from error
-    except (ValueError, RecursionError) as error:
+    except NotJson as error:
         raise SettingsError(
-            f'{path.name} is not JSON; thresholds by class look like {{"person": 0.4, "{OTHERS}": 0.5}}.'
+            f'{path.name} is not JSON: {error}; thresholds by class look like {{"person": 0.4, "{OTHERS}": 0.5}}.'
         ) from error
     if not isinstance(document, dict) or not document:
         raise SettingsError(f'{path.name} is not an object like {{"person": 0.4, "{OTHERS}": 0.5}}.')

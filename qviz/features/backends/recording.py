@@ -15,7 +15,6 @@ the size that the manifest gives them, and compared with their hashes. No code i
 from __future__ import annotations
 
 import io
-import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from qviz.formatting import plural
 from qviz.limits import limits
 from qviz.result import Misfit, decode
 from qviz.structures import digest_of
+from qviz.structures.json_document import NotJson, parse_json
 
 FORMAT = 1
 MANIFEST, RECORDING, MODEL, RUNNER = "manifest.json", "recording.json", "model.tflite", "run_on_device.py"
@@ -292,7 +292,7 @@ class RecordingFolder:
 
 def _document(hint: type[T], data: bytes, name: str) -> T:
     try:
-        content = json.loads(data)
+        content = parse_json(data)
         version = content.get("format") if isinstance(content, dict) else None
         if version != FORMAT:
             raise Misfit(f"its format is {str(version)[:20]}; {FORMAT} is expected")
@@ -300,8 +300,10 @@ def _document(hint: type[T], data: bytes, name: str) -> T:
         return document
     except Misfit as error:
         raise RecordingError(f"{name} cannot be used: {error}. Pack and record again with this version.") from error
-    except (ValueError, RecursionError, MemoryError) as error:
-        raise RecordingError(f"{name} is not complete JSON; copy it from the device again, or record again.") from error
+    except NotJson as error:
+        raise RecordingError(
+            f"{name} is not complete JSON: {error}. Copy it from the device again, or record again."
+        ) from error
 
 
 def _check_names(document: str, names: Iterable[tuple[str, str]]) -> None:

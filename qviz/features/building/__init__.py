@@ -10,7 +10,6 @@ that run in workers.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from qviz.features.building.recipes import Builder, Options, recipe_of
 from qviz.features.building.result import Built
 from qviz.features.building.source import Source
 from qviz.structures import EncodedImage
+from qviz.structures.json_document import NotJson, parse_json
 
 
 def quantize(
@@ -87,7 +87,7 @@ def read_calibration(paths: Sequence[Path]) -> tuple[Calibration | None, list[En
     if len(paths) != 1 or paths[0].suffix != ".json":
         return None, list(load_images(paths))
     try:
-        document = json.loads(paths[0].read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        document = parse_json(paths[0].read_bytes())
+    except (OSError, NotJson) as error:
         raise QuantizeError(f"{paths[0]} is not a file written by qviz quantize --save-ranges ({error}).") from error
     return Calibration.from_json(document, str(paths[0])), []

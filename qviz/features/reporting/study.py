@@ -34,6 +34,7 @@ from qviz.features.layer_error import LayerErrors
 from qviz.features.what_if import WhatIf
 from qviz.formatting import plural
 from qviz.result import Misfit, decode, encode
+from qviz.structures.json_document import NotJson, parse_json
 
 KEY = "qviz_study"
 VERSION = 1
@@ -191,9 +192,9 @@ def read_study(data: bytes, name: str) -> Study:
     if len(data) > MAX_BYTES:
         raise StudyError(f"{name} is {len(data) >> 20} MB; the limit for a study is {MAX_BYTES >> 20} MB.")
     try:
-        document = json.loads(data)
-    except (ValueError, RecursionError):  # not JSON, not UTF-8, a number with thousands of digits, too deeply nested
-        raise StudyError(f"{name} is not JSON, so it is not a qviz study. {CURE}") from None
+        document = parse_json(data)
+    except NotJson as error:
+        raise StudyError(f"{name} is not JSON, so it is not a qviz study: {error}. {CURE}") from None
     return Study.from_json(document, name)
 
 
@@ -231,6 +232,9 @@ def _studied(context: Context, name: str, model: LoadedModel, reference: LoadedM
 def _facts(model: LoadedModel) -> Iterator[str]:
     """Facts about the file, in a few words each."""
     facts = model.inspection.facts
+    if model.is_recorded:
+        yield "recorded results, no network"
+        return
     yield f"{facts.weight_bits}-bit weights"
     if facts.quantized_operators:
         yield f"{facts.quantized_operators} of {plural(facts.operators, 'operator')} quantized"

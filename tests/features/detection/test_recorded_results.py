@@ -13,6 +13,7 @@ import pytest
 import qviz
 from qviz.engine import LocalEngine
 from qviz.errors import ModelError
+from qviz.features.reporting.study import studied_models
 from qviz.session import Session
 from tests.conftest import Sample
 
@@ -79,6 +80,13 @@ def test_what_needs_a_network_is_refused_in_one_sentence(rows: Any, session_of: 
             analysis()
     with pytest.raises(qviz.QvizError, match="recorded results"):
         session.robustness(images=sample.images / "hens.jpg", corruptions=["gamma_dark"], severities=[3])
+
+
+def test_a_study_says_that_they_have_no_network(rows: Any, session_of: Any) -> None:
+    """They have no weights, and so no bits: a report listed `0-bit weights`."""
+    session = session_of(rows)
+    (_, recorded) = studied_models(session.context, session.models)
+    assert recorded.facts == ("recorded results, no network",)
 
 
 def test_images_without_results_are_named(session_of: Any, sample: Sample) -> None:
