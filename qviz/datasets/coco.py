@@ -12,7 +12,6 @@ keypoints; if several remain, an error lists them. An image is searched by its p
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -32,6 +31,7 @@ from qviz.errors import DatasetError, ImageError
 from qviz.formatting import listed, plural
 from qviz.limits import limits
 from qviz.structures import Dataset, DatasetImage
+from qviz.structures.json_document import NotJson, parse_json
 
 MAX_FILES_TRIED = 100
 PARTS = ("images", "annotations", "categories")
@@ -224,9 +224,9 @@ def _parsed(data: bytes, name: str) -> dict[str, list[Any]]:
     if len(data) > (max_mb := limits().annotations_mb) << 20:
         raise DatasetError(f"{name} is {len(data) >> 20} MB; the limit for an annotation file is {max_mb} MB.")
     try:
-        content = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{name} is not valid JSON ({error}).") from error
+        content = parse_json(data, not_a_number=True)
+    except NotJson as error:
+        raise DatasetError(f"{name} is not valid JSON: {error}.") from error
     if not isinstance(content, dict) or not all(isinstance(content.get(part), list) for part in PARTS):
         raise DatasetError(f"{name} is not a COCO annotation file: it needs the lists {', '.join(PARTS)}.")
     return content
