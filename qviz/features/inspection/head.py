@@ -121,7 +121,8 @@ IF_CONFIRMED = "If qviz diagnose confirms that this costs objects:"
 SEPARATE = "build it with qviz quantize --recipe int8 --cures split_head from the float file"
 KEEP_IN_FLOAT = (
     "keep this operator and those after it in float (qviz diagnose FLOAT32 VARIANT --images PATH --fix"
-    " --calibration PATH -o FILE finds them in the float file, builds it and measures it; by hand: qviz quantize --keep-operators)"
+    " --calibration PATH -o FILE finds them in the float file, builds and measures; by hand: qviz quantize"
+    " --keep-operators)"
 )
 JOINS = ("CONCATENATION", "PACK")
 AFTER_JOIN = ("DEQUANTIZE", "QUANTIZE", "TRANSPOSE")
