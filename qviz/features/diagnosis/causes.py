@@ -7,6 +7,7 @@ brings back that much in addition to the causes found before.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 
 from qviz.features.diagnosis.result import MIN_EXPLAINED, Cause, Evidence
@@ -18,12 +19,18 @@ from qviz.features.what_if.sets import Orders
 from qviz.formatting import plural, share, small_share
 
 MAX_CAUSES = 4
+ENOUGH = 0.8
+"""Share of the lost agreement that comes back without the causes from which operators before them are not tried."""
 MAX_SUSPECTS, MAX_GROWING = 4, 1
 """Number of suspects that are named, and how many of them may merely let the error grow, as every network has some."""
 MIN_FALL_DB = 6.0
 """Growth of the error in one operator from which the operator looks wrong, because the error doubles."""
 FINE_WEIGHTS_DB = 35.0
 """SQNR in dB from which 8-bit weights have no more than the usual rounding."""
+UNUSED = 0.5
+"""Share of a range without values from which the range is called too wide."""
+COARSE_CHANNEL_DB, ZERO_CHANNEL_DB = 15.0, 1.0
+"""SQNR in dB below which one output channel of the weights is named as the fault, and below which it is lost."""
 SHARED = ("class_index_shares_scale", "boxes_share_scale", "shared_concat_scale")
 """Codes of warnings about values of different size on one scale."""
 RANGES = ("sigmoid_saturated", "scores_below_one")
@@ -67,6 +74,23 @@ class Confirmed:
         elif trial.kind in SUSPICIOUS and len(self.suspects) < MAX_SUSPECTS:
             self._add_suspect(suspect_of(self._trials, trial))
 
+    def add_makers(self) -> None:
+        """If much stays lost, add the operator before a cause without which most more comes back, if there is one.
+
+        Two faults in a row hide one another: weights that are mended multiply values that are too coarse.
+        """
+        before = self._trials.together(self.trials) if self.trials else None
+        if before is None or before.explained >= ENOUGH or len(self.causes) >= MAX_CAUSES:
+            return
+        makers = self._trials.makers(before.orders)
+        self._trials.prepare(before.orders | orders for orders in makers)
+        rows = [self._trials.of_layer(orders) for orders in makers]
+        gains = [self._trials.gain(before, self._trials.together([*self.trials, row])) for row in rows]
+        (gain, low), trial = max(zip(gains, rows, strict=True), key=lambda one: one[0][0], default=((0.0, None), None))
+        if trial is not None and gain >= MIN_EXPLAINED and low is not None and low > 0:
+            self.trials.append(trial)
+            self.causes.append(cause_of(self._trials, trial, gain))
+
     def _covers(self, other: Trial, trial: Trial) -> bool:
         """Whether two trials share at least half of the operators of the smaller one."""
         shared = len(other.orders & trial.orders)
@@ -99,6 +123,7 @@ def confirmed(trials: Trials, experiment: WhatIf, warnings: Iterable[Warning]) -
     trials.prepare(frozenset(row.orders) | causes for row in others if row.kind in SUSPICIOUS)
     for row in others:
         result.add(trials.of_set(row))
+    result.add_makers()
     return result
 
 
@@ -151,6 +176,10 @@ def _kind(trials: Trials, trial: Trial) -> tuple[str, str, list[Evidence]]:
 
 def _weights_or_activations(trials: Trials, trial: Trial, layer: LayerError | None) -> tuple[str, str, list[Evidence]]:
     """What `_kind` returns, decided by running the operators in float with the variant's own weights."""
+    if trial.explained < MIN_EXPLAINED:  # a cause only after others: alone, its own weights show nothing
+        if layer is not None and _channel_db(layer) < COARSE_CHANNEL_DB:
+            return "weights", _weights_sentence(trials, trial), _figures(trials, layer)
+        return "activations", _coarse_output(trial, layer), _figures(trials, layer)
     own_trial = trials.with_own_weights(trial)
     where = f"{trial.subject} on {plural(trials.images, 'image')}"
     figures = [Evidence("comes back in float with the variant's own weights", 100 * own_trial.explained, "%", where)]
@@ -161,12 +190,36 @@ def _weights_or_activations(trials: Trials, trial: Trial, layer: LayerError | No
     return "activations", f"Activations of {trial.subject} have too few steps: {back}.", figures
 
 
+def _coarse_output(trial: Trial, layer: LayerError | None) -> str:
+    unused = None if layer is None else layer.unused_share
+    if unused is None or unused < UNUSED:
+        return f"Activations of {trial.subject} have too few steps."
+    return f"The range of the output of {trial.subject} is too wide: {share(unused)} of it is unused."
+
+
 def _weights_sentence(trials: Trials, trial: Trial) -> str:
-    rows = [trials.layers[order] for order in trial.orders if order in trials.layers]
+    rows = [trials.layers[order] for order in sorted(trial.orders) if order in trials.layers]
+    channel = min(rows, key=_channel_db, default=None)
+    if channel is not None and _channel_db(channel) < COARSE_CHANNEL_DB:
+        db = _channel_db(channel)
+        fault = "are rounded to zero" if db < ZERO_CHANNEL_DB else f"keep only {db:.0f} dB"
+        scale = ", as all channels share one scale" if _one_scale(trials, channel.order) else ""
+        return f"The weights of output channel {channel.weight_channel} of {channel.name} {fault}{scale}."
     worst = min((row.weight_sqnr_db for row in rows if row.weight_sqnr_db is not None), default=None)
     if worst is None or worst >= FINE_WEIGHTS_DB:
         return f"The ordinary rounding of the weights of {trial.subject} costs objects."
     return f"Weights of {trial.subject} are too coarse ({worst:.0f} dB)."
+
+
+def _channel_db(layer: LayerError) -> float:
+    return math.inf if layer.weight_channel_sqnr_db is None else layer.weight_channel_sqnr_db
+
+
+def _one_scale(trials: Trials, order: int) -> bool:
+    """Whether all output channels of an operator's weights have one scale."""
+    constants = [tensor for tensor in trials.graph.op_inputs(trials.graph.ops[order]) if tensor.constant]
+    weights = max((one for one in constants if one.quantized), key=lambda one: math.prod(one.shape), default=None)
+    return weights is not None and weights.per_tensor is not None
 
 
 def _clipping(trials: Trials, layer: LayerError | None, start: str) -> tuple[str, list[Evidence]]:
@@ -198,7 +251,11 @@ def _figures(trials: Trials, layer: LayerError | None) -> list[Evidence]:
     if layer is None:
         return []
     where = f"{layer.name} on {plural(trials.layer_images, 'image')}"
-    figures = (("lowest local SQNR", layer.local_sqnr_db, "dB"), ("weights", layer.weight_sqnr_db, "dB"))
+    figures = (
+        ("lowest local SQNR", layer.local_sqnr_db, "dB"),
+        ("weights", layer.weight_sqnr_db, "dB"),
+        ("weights, worst output channel", layer.weight_channel_sqnr_db, "dB"),
+    )
     return [Evidence(name, value, unit, where) for name, value, unit in figures if value is not None]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -24,8 +25,10 @@ from qviz.features.what_if.mixed import Float
 from qviz.features.what_if.sets import Orders, with_conversions, with_join, with_readers
 from qviz.structures import Graph
 from qviz.structures.operators import operator_name
+from qviz.tflite.paired_networks import CONVERSIONS
 
 FLOATS = ("float32", "float16")
+MAX_MAKERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,18 @@ class Trials:
             return None
         chosen = Float(with_conversions(self.graph, frozenset(readers)), exact_input=True)
         return self.of("input", chosen, self.name(readers))
+
+    def makers(self, orders: Orders) -> list[Orders]:
+        """The operators that compute what these read, each with its conversions; the last `MAX_MAKERS` of them."""
+        read = {index for order in orders for index in self.graph.ops[order].inputs}
+        before = (op.order for op in reversed(self.graph.ops) if op.order not in orders and read & set(op.outputs))
+        sets = (with_conversions(self.graph, frozenset({order})) - orders for order in islice(before, MAX_MAKERS))
+        return list(dict.fromkeys(sets))
+
+    def of_layer(self, orders: Orders) -> Trial:
+        """The trial of one operator, with its conversions."""
+        named = [order for order in sorted(orders) if self.graph.ops[order].kind not in CONVERSIONS]
+        return self.of("layer", orders, self.name(named or sorted(orders)))
 
     def with_own_weights(self, trial: Trial) -> Trial:
         """The trial of these operators in float with the variant's weights: what comes back is due to activations."""
