@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TypeVar
 
+from qviz.datasets.converter_report import ConverterReport, read_converter_report
 from qviz.datasets.labels import labels_by_count, without_background
 from qviz.datasets.recorded_results import RECORDED
 from qviz.datasets.sidecar import read_sidecar
@@ -56,6 +57,7 @@ class ModelSource:
         converted_from: Kind of file from which it was converted, or empty.
         refusal: Why TensorFlow Lite cannot express it, in which case TensorFlow itself runs it; else empty.
         shown: The name that the user gave it on the pages, or empty.
+        report: What the converter measured, if its report lies beside the file.
     """
 
     name: str
@@ -67,6 +69,7 @@ class ModelSource:
     converted_from: str = ""
     refusal: str = ""
     shown: str = ""
+    report: ConverterReport | None = None
 
     def __post_init__(self) -> None:
         if not self.digest:
@@ -89,7 +92,7 @@ class LoadedModel:
         model: The file, with its name and digest.
         blob: The file in the form that workers read.
         inspection: Graph, scheme, decoder and complete settings.
-        converted_from, refusal, shown: As in `ModelSource`.
+        converted_from, refusal, shown, report: As in `ModelSource`.
     """
 
     model: Model
@@ -98,6 +101,7 @@ class LoadedModel:
     converted_from: str = ""
     refusal: str = ""
     shown: str = ""
+    report: ConverterReport | None = None
 
     def __repr__(self) -> str:
         size = megabytes(self.bytes)
@@ -172,7 +176,8 @@ def read_source(path: Path, settings: Settings = Settings()) -> ModelSource:
     if path.is_dir():
         raise ModelError(f"{path} is a folder without saved_model.pb; give a SavedModel folder or a .tflite file.")
     check_model_size(path.name, path.stat().st_size)
-    return ModelSource(path.name, unbundled(path.name, path.read_bytes()), settings, read_sidecar(path))
+    report = read_converter_report(path)
+    return ModelSource(path.name, unbundled(path.name, path.read_bytes()), settings, read_sidecar(path), report=report)
 
 
 def check_model_size(name: str, size: int) -> None:
@@ -258,7 +263,7 @@ def finish_loading(engine: Engine, source: ModelSource, job: Future[Inspection])
         data, digest = inspection.rewritten, digest_of(inspection.rewritten)
     model = Model(source.name, data, digest, inspection.facts.scheme)
     blob = engine.share(data, digest)
-    return LoadedModel(model, blob, inspection, source.converted_from, source.refusal, source.shown)
+    return LoadedModel(model, blob, inspection, source.converted_from, source.refusal, source.shown, source.report)
 
 
 def _result(source: ModelSource, job: Future[T]) -> T:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from qviz.context import Context
+from qviz.datasets.converter_report import ConverterReport
 from qviz.features.detection.models import LoadedModel
 from qviz.features.inspection.lint import lint_model
 from qviz.features.inspection.made_from import MadeFrom, made_from
@@ -32,6 +33,7 @@ class ModelInfo:
         settings, settings_from: All settings except labels, and the source of each.
         warnings: Lint warnings.
         made_from: Whether it was made from the given reference; None if no reference was given.
+        converter_report: What onnx2tf measured against the ONNX file, if its report lies beside the file.
     """
 
     name: str
@@ -53,6 +55,7 @@ class ModelInfo:
     labels: tuple[str, ...]
     warnings: tuple[Warning, ...]
     made_from: MadeFrom | None = None
+    converter_report: ConverterReport | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -113,4 +116,5 @@ def _info(model: LoadedModel) -> ModelInfo:
         settings_from=inspection.sources,
         labels=inspection.labels,
         warnings=tuple(lint_model(model)),
+        converter_report=model.report,
     )

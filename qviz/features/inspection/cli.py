@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from qviz import formatting
 from qviz.cli import options, output
 from qviz.errors import QvizError
+from qviz.features.inspection.text import converter_lines
 from qviz.structures import Scheme
 
 if TYPE_CHECKING:
@@ -66,5 +67,7 @@ def _print(model: ModelInfo) -> None:
     print(f"  {formatting.plural(len(model.labels), 'label')}")
     if model.made_from is not None:
         print(f"  made from the reference: {model.made_from.value}. {model.made_from.reason}")
+    for line in converter_lines(model.converter_report) if model.converter_report is not None else ():
+        print(f"  {line}")
     for warning in model.warnings:
         print(f"  ! {warning.message} {warning.cure}")
