@@ -59,7 +59,7 @@ DRAWS, STABLE = 100, 0.9
 REFUTED = 0.5
 """The evidence is ignored if all choices that fit it confirm less than this share of what another choice confirms."""
 GUESSED = ("mean", "std", "channels")
-NOTHING = Detections.of(np.zeros((0, 4)), np.zeros(0), np.zeros(0))
+NO_DETECTIONS = Detections.of(np.zeros((0, 4)), np.zeros(0), np.zeros(0))
 
 Triple = tuple[float, float, float]
 IMAGENET: tuple[Triple, Triple] = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
@@ -105,8 +105,8 @@ class Trial:
         """Whether the median image has at least `FLOOD` objects, or most images have as many as the file can give."""
         if not len(self.counts):
             return False
-        most = int(self.counts.max())
-        capped = most >= CAP and float((self.counts == most).mean()) >= CAPPED
+        largest = int(self.counts.max())
+        capped = largest >= CAP and float((self.counts == largest).mean()) >= CAPPED
         return capped or float(np.median(self.counts)) >= FLOOD
 
 
@@ -314,7 +314,7 @@ def try_job(blob: Blob, settings: Settings, images: tuple[EncodedImage, ...]) ->
     """Try one choice of settings, in a worker, on those of the images that can be read."""
     detector = Detector(blob.read(), settings)
     confirmed = np.zeros(len(images))
-    per_image = [NOTHING] * len(images)
+    per_image = [NO_DETECTIONS] * len(images)
     for number, encoded in enumerate(images):
         try:
             image = read_image(encoded)
@@ -324,7 +324,7 @@ def try_job(blob: Blob, settings: Settings, images: tuple[EncodedImage, ...]) ->
         mirrored = _unmirrored(detector.detect(_mirror(image), MIN_SCORE).detections, image.width)
         confirmed[number] = _shared_confidence(detections, mirrored)
         per_image[number] = replace(detections, boxes=detections.boxes / (*image.size, *image.size))
-    following = per_image[1:] + per_image[:1] if len(images) > 1 else [NOTHING]
+    following = per_image[1:] + per_image[:1] if len(images) > 1 else [NO_DETECTIONS]
     repeated = np.array([_shared_confidence(one, other) for one, other in zip(per_image, following, strict=True)])
     totals = np.array([float(detections.scores.sum()) for detections in per_image])
     counts = np.array([len(detections.scores) for detections in per_image])
