@@ -37,6 +37,7 @@ PARTS = {
     "onnx": Part(("onnxruntime",), "an ONNX file as the reference"),
     "micro": Part(("tflite_micro",), "the kernels of TensorFlow Lite Micro"),
     "hub": Part(("h5py",), "outputs in an .h5 file of Qualcomm AI Hub"),
+    "vela": Part(("ethosu",), "cycles and memory on an Arm Ethos-U (profile --npu)"),
     "heic": Part(("pillow_heif",), "HEIC images"),
 }
 """Name of the extra in pyproject.toml -> the part."""

@@ -107,6 +107,7 @@ class Session(VariantAnalyses):
         reference_as_truth: bool = False,
         at: float | Source | Mapping[str, float] = "best",
         slices: str | Sequence[str] | None = None,
+        traits: Source | None = None,
     ) -> Evaluation:
         """AP of every model, computed as in pycocotools, and the loss of each variant by class.
 
@@ -118,7 +119,9 @@ class Session(VariantAnalyses):
             reference_as_truth: Use the reference's own detections as ground truth.
             at: The confidence at which the detector is used: a threshold, `best` (where the reference's F1 is highest),
                 label -> threshold, or a JSON file of these.
-            slices: `all`, or traits of images and objects, such as brightness, by which the losses are broken down.
+            slices: `all`, or traits of images and objects, such as brightness, by which the losses are broken down;
+                fields of the annotations are traits as well, and `class+size` crosses two.
+            traits: CSV file with further traits of the images, one row per image; without `slices`, these alone.
 
         Returns:
             AP in [0, 1]; losses (reference minus variant, so positive is worse) with 95 % paired bootstrap intervals;
@@ -129,13 +132,13 @@ class Session(VariantAnalyses):
         """
         from qviz.features.accuracy import evaluate
         from qviz.features.accuracy.operating_at import read_at
-        from qviz.features.slices import with_slices
+        from qviz.features.slices import sliced_dataset, with_slices
 
         point = read_at(at)
-        data = self.dataset_of(dataset, dataset_images, images)
+        data, slices, remarks = sliced_dataset(self.dataset_of(dataset, dataset_images, images), slices, traits)
         models = self.models_for(data)
         result = evaluate(self.context, models, data, score=score, reference_as_truth=reference_as_truth, at=point)
-        return result if slices is None else with_slices(self.context, result, data, slices)
+        return result if slices is None else with_slices(self.context, result, data, slices, remarks)
 
     def robustness(
         self,
@@ -348,16 +351,17 @@ class Session(VariantAnalyses):
         )
         return replace(result, built=result.built and self._checked(reference, result.built))
 
-    def profile(self, *, threads: Sequence[int] = (1,), runs: int = 50) -> Profile:
+    def profile(self, *, threads: Sequence[int] = (1,), runs: int = 50, npu: str = "") -> Profile:
         """Latency, time per operator and peak memory of each model.
 
         Args:
             threads: Thread counts to measure.
             runs: Number of timed runs per model and thread count, after warm-up.
+            npu: An Arm accelerator such as `ethos-u55-256`, whose cost the compiler Vela estimates.
         """
         from qviz.features.cost import profile
 
-        return profile(self.context, self.models, threads=threads, runs=runs)
+        return profile(self.context, self.models, threads=threads, runs=runs, npu=npu)
 
     def report(
         self,

@@ -25,6 +25,7 @@ FEATURES = [
     "detection",
     "inspection",
     "comparison",
+    "exporting",
     "settings",
     "accuracy",
     "layer_error",
@@ -88,6 +89,7 @@ GUESTS = {
     "h5py": {"computation", "tensorflow_models"},
     "onnxruntime": {"onnx_model"},
     "tflite_micro": {"computation"},
+    "ethosu": {"computation"},
     "cv2": {"computation", "datasets", "corruptions", "tflite", "plot"},
     "PIL": {"datasets", "corruptions", "tflite", "plot"},
     "pillow_heif": {"datasets"},
@@ -105,7 +107,7 @@ GUESTS = {
 
 INSIDE_FUNCTIONS = {
     *("tensorflow", "h5py", "tf_keras", "litert_quantizer", "pillow_heif", "dask", "distributed"),
-    *("yaml", "google", "onnxruntime", "tflite_micro"),
+    *("yaml", "google", "onnxruntime", "tflite_micro", "ethosu"),
 }
 """Slow to import, or not installed everywhere: only the call that needs them pays."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import TYPE_CHECKING, ClassVar
 
 from qviz.context import Context, Passes
@@ -88,13 +89,30 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class BackendPair:
+    """One model on two backends. agreement: None if neither finds an object; max_score_delta: as in BackendResult."""
+
+    first: str
+    second: str
+    agreement: float | None
+    max_score_delta: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class ModelOnBackends:
-    """One model on all backends that run it. first_differences: empty unless they were requested."""
+    """One model on all backends that run it.
+
+    Attributes:
+        results: Each backend, compared with the first one.
+        first_differences: Empty unless they were requested.
+        pairs: Every pair of backends.
+    """
 
     name: str
     results: tuple[BackendResult, ...]
     refused: tuple[Refusal, ...]
     first_differences: tuple[FirstDifference, ...] = ()
+    pairs: tuple[BackendPair, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +272,14 @@ def _model(
         first = first or result
         ap = None if dataset is None else _ap(model, dataset, images, result.inferences)
         rows.append(_row(name, first.inferences, result.inferences, ap, score, iou))
-    return ModelOnBackends(model.name, tuple(rows), tuple(refused))
+    ran = {name: result.inferences for name, result in runs.items() if result.inferences}
+    pairs = tuple(_pair(one, other, ran, score, iou) for one, other in combinations(ran, 2))
+    return ModelOnBackends(model.name, tuple(rows), tuple(refused), pairs=pairs)
+
+
+def _pair(one: str, other: str, ran: Mapping[str, Mapping[str, Inference]], score: float, iou: float) -> BackendPair:
+    row = _row(other, ran[one], ran[other], None, score, iou)
+    return BackendPair(one, other, row.agreement, row.max_score_delta)
 
 
 def _refusal(backend: str, row: RefusedOperator) -> Refusal:

@@ -77,6 +77,7 @@ def _print(result: BackendComparison) -> None:
         for row in model.results
     ]
     output.print_table(list(COLUMNS), rows)
+    _print_pairs(result)
     for model in result.models:
         for refusal in model.refused[:MAX_REFUSED]:
             print(refusal_sentence(model.name, refusal))
@@ -85,3 +86,23 @@ def _print(result: BackendComparison) -> None:
         if len(model.refused) > MAX_REFUSED:
             print(f"{model.name}: {len(model.refused) - MAX_REFUSED} more (--json lists all)")
     print(result.time_caveat)
+
+
+def _print_pairs(result: BackendComparison) -> None:
+    """The agreement of every pair of backends, where more than two ran."""
+    if all(len(model.results) < 3 for model in result.models):
+        return
+    names = list(dict.fromkeys(row.backend for model in result.models for row in model.results))
+    for model in result.models:
+        pairs = {(pair.first, pair.second): pair.agreement for pair in model.pairs}
+        cells = [
+            [f"{model.name} on {one}", *(_agreement(pairs.get((one, other))) for other in names[1:])]
+            for one in names[:-1]
+        ]
+        print()
+        output.print_table(["agreement with", *names[1:]], cells)
+    print()
+
+
+def _agreement(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

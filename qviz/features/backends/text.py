@@ -120,8 +120,8 @@ def refused_sentence(result: BackendComparison, model: str) -> str:
             orders.setdefault(row.backend, []).append(row.order)
     sentences = []
     for backend, rows in orders.items():
-        known = sorted(order for order in rows if order is not None)
-        numbers = f" ({orders_text(known)})" if known else ""
+        orders_known = sorted(order for order in rows if order is not None)
+        numbers = f" ({orders_text(orders_known)})" if orders_known else ""
         sentences.append(f"{backend} leaves {plural(len(rows), 'operator')} to the CPU{numbers}.")
     return " ".join(sentences)
 

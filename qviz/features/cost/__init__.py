@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +22,7 @@ from qviz.context import Context
 from qviz.engine import LocalEngine, importing
 from qviz.errors import ModelError, QvizError, SettingsError
 from qviz.features.cost.measure import Footprint, Laps, OperatorTime, Subject, footprint_job, latency_job, operators_job
+from qviz.features.cost.npu import NpuCost, check_accelerator, npu_costs
 from qviz.features.detection.models import LoadedModel
 from qviz.features.inspection.checks import lost_by_threads
 from qviz.formatting import plural
@@ -51,6 +52,7 @@ class ModelProfile:
         peak_mb: Memory that a fresh process adds, in 10^6 bytes; None if unknown.
         load_ms: Time until the interpreter is ready.
         operators: Time per operator.
+        npu: Estimated cost on an Ethos-U; None unless it was requested, or if the model cannot be compiled for it.
     """
 
     name: str
@@ -67,6 +69,7 @@ class ModelProfile:
     load_ms: float
     peak_mb: float | None
     operators: tuple[OperatorTime, ...]
+    npu: NpuCost | None = None
 
     @property
     def by_kind(self) -> tuple[KindTime, ...]:
@@ -127,22 +130,26 @@ UNSTEADY = 1.5
 
 
 def profile(
-    context: Context, models: Sequence[LoadedModel], *, threads: Sequence[int] = (1,), runs: int = 50
+    context: Context, models: Sequence[LoadedModel], *, threads: Sequence[int] = (1,), runs: int = 50, npu: str = ""
 ) -> Profile:
     """Measure latency, time per operator and peak memory of every model at every thread count.
 
     Args:
         threads: Thread counts to measure.
         runs: Timed runs per model and thread count, after warm-up.
+        npu: An accelerator of `npu.ACCELERATORS`, whose cost the compiler Vela estimates; empty for none.
 
     Raises:
+        InputError: Vela is not installed.
         ModelError: No model can be run. If only some fail, they are left out, each with a sentence in `skipped`.
-        SettingsError: A thread count or the number of runs is out of range.
+        SettingsError: A thread count or the number of runs is out of range, or there is no such accelerator.
 
     Example:
         >>> qviz.profile(FLOAT32, INT8, runs=20).to_frame()[["name", "p50_ms", "bytes"]]
     """
     counts = _checked(threads, runs)
+    if npu:
+        check_accelerator(npu)
     skipped = [_not_run(model) for model in models if not model.layers_available]
     work = _Measurement(context, runs, total=len(models) * (1 + len(counts)) + runs * len(counts))
     footprints = dict(work.footprints([model for model in models if model.layers_available], skipped))
@@ -157,6 +164,10 @@ def profile(
     ]
     if work.done < work.total:  # slow or broken models got fewer runs
         context.progress.advance(work.total, work.total)
+    if npu:
+        context.progress.step(f"Compiling for {npu}")
+        costs = npu_costs(subjects, npu, work.remarks)
+        rows = [replace(row, npu=costs.get(row.digest)) for row in rows]
     is_pinned = all(batch.pinned for count in counts for batch in laps[count])
     remarks = *work.remarks, *_remarks(rows, runs), *lost_by_threads(subjects, counts)
     return Profile(tuple(rows), os.cpu_count() or 1, is_pinned, tuple(skipped), remarks)

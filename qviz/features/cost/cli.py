@@ -33,6 +33,13 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="timed runs per model (default 50)",
     )
+    parser.add_argument(
+        "--npu",
+        metavar="NAME",
+        default="",
+        help="cycles, memory and operators left to the CPU on an Arm accelerator, e.g. ethos-u55-256, estimated by its"
+        " compiler Vela",
+    )
     parser.add_argument("--operators", action="store_true", help="every operator in the table or --csv")
     options.add_settings(parser)
     options.add_output(parser)
@@ -41,7 +48,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     with options.session_of(args, args.models) as session:
-        result = session.profile(threads=args.counts, runs=args.runs)
+        result = session.profile(threads=args.counts, runs=args.runs, npu=args.npu)
     options.remark([*result.skipped, *result.remarks])
     if args.json:
         output.print_json(result.to_json())
@@ -71,6 +78,24 @@ def _show(result: Profile, operators: bool) -> None:
         else:
             kinds = [[kind.op_kind, kind.steps, three(kind.ms)] for kind in row.by_kind[:SHOWN_KINDS]]
             output.print_table(["operator", "steps", "ms"], kinds)
+
+    for row in {row.digest: row for row in result.models if row.npu is not None}.values():
+        _show_npu(row, operators)
+
+
+def _show_npu(row: ModelProfile, operators: bool) -> None:
+    from qviz.features.cost.text import npu_sentence
+
+    print(f"\n{npu_sentence(row)}")
+    assert row.npu is not None, "only models that were compiled are shown"
+    costs = [one for one in row.npu.operators if operators or one.runs_on == "cpu"]
+    if not operators:
+        costs = sorted(row.npu.operators, key=lambda one: -one.cycles)[:SHOWN_KINDS] + costs[:SHOWN_KINDS]
+    cells = [
+        [one.order, one.op_kind, one.runs_on, one.cycles, shortened(one.tensor, 50), shortened(one.reason, 60)]
+        for one in costs
+    ]
+    output.print_table(["order", "operator", "on", "cycles", "tensor", "why on the CPU"], cells)
 
 
 def _cells(row: ModelProfile) -> list[object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qviz.features.cost import Profile
+from qviz.features.cost import ModelProfile, Profile
 from qviz.features.cost.tradeoff import SAME_LATENCY, Point, Tradeoff
 from qviz.formatting import listed, megabytes, milliseconds, plural, points, score
 
@@ -15,6 +15,24 @@ def verdict(profile: Profile) -> str:
     threads = min(row.threads for row in profile.models)
     rows = [f"{row.name} {milliseconds(row.p50_ms)} and {megabytes(row.bytes)}" for row in profile.at(threads)]
     return f"{'; '.join(rows)} (median latency with {plural(threads, 'thread')}, file size)."
+
+
+def npu_sentence(row: ModelProfile) -> str:
+    """The estimated time, memory and operators of a model on an Ethos-U; empty if it was not estimated."""
+    npu = row.npu
+    if npu is None:
+        return ""
+    left = (
+        f"; {plural(npu.cpu_operators, 'operator')} of {npu.cpu_operators + npu.npu_operators} left to the CPU,"
+        " whose time is not counted"
+        if npu.cpu_operators
+        else ""
+    )
+    return (
+        f"{row.name} on {npu.accelerator}: {milliseconds(npu.ms)} ({npu.cycles:,} cycles at {npu.clock_mhz:.0f} MHz),"
+        f" {npu.sram_kb:,.0f} KiB of SRAM, {npu.dram_kb + npu.flash_kb:,.0f} KiB of DRAM and flash{left}. Estimated by"
+        f" {npu.compiler} for {npu.system}."
+    )
 
 
 def tradeoff_verdict(tradeoff: Tradeoff, reference: str) -> str:

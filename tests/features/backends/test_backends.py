@@ -44,14 +44,20 @@ def session(sample: Sample, engine: LocalEngine) -> Iterator[Session]:
 
 
 def test_kernels_of_the_cpu(session: Session, sample: Sample) -> None:
-    result = session.backends(on=["xnnpack", "builtin"])
+    result = session.backends(on=["xnnpack", "builtin", "reference"])
     document = result.to_json()
     assert [(row["name"], row["available"]) for row in document["backends"]] == [
         ("xnnpack", True),
         ("builtin", True),
+        ("reference", True),
     ]
     for model in document["models"]:
-        assert [row["backend"] for row in model["results"]] == ["xnnpack", "builtin"]
+        assert [row["backend"] for row in model["results"]] == ["xnnpack", "builtin", "reference"]
+        pairs = {(row["first"], row["second"]): row["agreement"] for row in model["pairs"]}
+        assert list(pairs) == [("xnnpack", "builtin"), ("xnnpack", "reference"), ("builtin", "reference")]
+        assert [pairs["xnnpack", row["backend"]] for row in model["results"][1:]] == [
+            row["agreement"] for row in model["results"][1:]
+        ]
         assert all(set(row) >= ROW and row["precision"] for row in model["results"])
         assert model["results"][0]["agreement"] == 1
         assert model["results"][0]["max_score_delta"] == 0

@@ -1,0 +1,292 @@
+"""What a model costs on an Arm Ethos-U, the NPU beside a microcontroller: cycles, memory, and what is left to the CPU.
+
+The figures are estimates of Arm's compiler Vela (package ethos-u-vela) for its default system of each accelerator; they
+are not measured on a chip. Cycles are those of the NPU and its memory, at the clock of that system. Operators that the
+NPU does not run are computed by the microcontroller's CPU and cost no cycles here, however slow they are.
+
+Vela names a row of its table after the tensor that it writes, so rows are joined with operators by that name and their
+kind (`orders_of_rows`). Several rows may belong to one operator, whose cycles are added. An operator that costs nothing
+because Vela removes it (RESHAPE) has no row.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from qviz import optional
+from qviz.engine import Blob, LocalEngine
+from qviz.errors import ModelError, SettingsError, WorkerError
+from qviz.features.detection.models import LoadedModel
+from qviz.limits import limits
+from qviz.structures import Graph
+from qviz.tflite.schema import read_graph
+
+ACCELERATORS = (
+    *("ethos-u55-32", "ethos-u55-64", "ethos-u55-128", "ethos-u55-256", "ethos-u65-256", "ethos-u65-512"),
+    *("ethos-u85-128", "ethos-u85-256", "ethos-u85-512", "ethos-u85-1024", "ethos-u85-2048"),
+)
+"""Name and number of multiplications per cycle."""
+REFUSED = re.compile(r"operator: \w+, ofm: '(?P<tensor>.*)'\n(?: - .*\n)*Reason: (?P<reason>.*)")
+MAX_REASON = 200
+FUSED = frozenset({"Relu", "Relu6", "ReluN1To1", "Relu0To1", "Clamp", "LUT", "Tanh", "Sigmoid", "HardSwish"})
+"""Vela's names of activations that it may compute together with the operator before."""
+MAX_STEPS = 8
+"""Operators between the tensor that a row names and the operator of its kind."""
+MAX_LOG = 4 << 20
+"""Maximum bytes that are read of what Vela prints."""
+
+
+@dataclass(frozen=True, slots=True)
+class NpuOperator:
+    """The cost of one operator of the file.
+
+    Attributes:
+        order: Its index in the file; None for a row of Vela's table that names no tensor of the file.
+        runs_on: npu or cpu.
+        cycles: Of the NPU and its memory; 0 on the CPU.
+        macs: Multiplications and additions.
+        reason: Why it is left to the CPU; empty if it is not, or if Vela does not say.
+    """
+
+    order: int | None
+    op_kind: str
+    tensor: str
+    runs_on: str
+    cycles: int
+    macs: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NpuCost:
+    """The cost of one model on an accelerator, estimated by Vela.
+
+    Attributes:
+        system: The system that Vela assumes: its name, and where memory is.
+        ms, cycles: Time and cycles of one image, without the operators on the CPU.
+        sram_kb, dram_kb, flash_kb: Memory that is needed, in KiB.
+        npu_operators, cpu_operators: Operators after Vela's own optimisation, as it counts them.
+        operators: In the order of Vela's table.
+    """
+
+    accelerator: str
+    compiler: str
+    system: str
+    clock_mhz: float
+    ms: float
+    cycles: int
+    macs: int
+    sram_kb: float
+    dram_kb: float
+    flash_kb: float
+    npu_operators: int
+    cpu_operators: int
+    operators: tuple[NpuOperator, ...]
+
+    @property
+    def joined_share(self) -> float:
+        """Share of the rows that belong to an operator of the file, in [0, 1]."""
+        rows = [row.order is not None for row in self.operators]
+        return sum(rows) / max(len(rows), 1)
+
+
+def check_accelerator(name: str) -> str:
+    """The accelerator's name. Raises SettingsError if there is no such one, InputError if Vela is not installed."""
+    if name not in ACCELERATORS:
+        raise SettingsError(f"{name[:60]!r} is not an accelerator; choose from {', '.join(ACCELERATORS)}.")
+    optional.require("vela", f"The cost on {name}")
+    return name
+
+
+def npu_costs(models: Sequence[LoadedModel], accelerator: str, remarks: list[str]) -> dict[str, NpuCost]:
+    """Digest of a model -> its cost; a model that Vela does not compile adds a sentence to `remarks` instead.
+
+    Raises SettingsError, InputError.
+    """
+    check_accelerator(accelerator)
+    costs = {}
+    with LocalEngine(1, limits().build_seconds) as engine:
+        for model in models:
+            try:
+                blob = engine.share(model.model.data, model.digest)
+                costs[model.digest] = engine.submit(npu_job, blob, accelerator).result()
+            except ModelError as error:
+                remarks.append(f"{model.name} {error}")
+            except WorkerError as error:  # Vela is partly C++, and a damaged file can end its process
+                remarks.append(f"{model.name} is not compiled by Vela for {accelerator}: {error}")
+    return costs
+
+
+def npu_job(blob: Blob, accelerator: str) -> NpuCost:
+    """In a worker: compile a model with Vela and read its two tables. Raises ModelError."""
+    from ethosu.vela import vela
+
+    data = blob.read()
+    with tempfile.TemporaryDirectory(prefix="qviz-vela-") as folder:
+        file = Path(folder) / "model.tflite"
+        file.write_bytes(data)
+        options = ["--output-dir", folder, "--accelerator-config", accelerator, "--verbose-performance"]
+        try:
+            with _output_in(Path(folder) / "log"):
+                status = vela.main([str(file), *options])
+        except SystemExit as error:
+            status = error.code
+        except Exception as error:  # Vela has no common class for what it cannot compile
+            raise ModelError(f"is not compiled by Vela for {accelerator}: {_first_line(str(error))}") from error
+        with (Path(folder) / "log").open("rb") as stream:
+            log = stream.read(MAX_LOG).decode(errors="replace")
+        if status:
+            raise ModelError(f"is not compiled by Vela for {accelerator}: {_first_line(log)}")
+        tables = [_table(Path(folder), pattern) for pattern in ("*_summary_*.csv", "*_per-layer.csv")]
+    return _cost(
+        accelerator, read_graph(data), tables[0][0], tables[1], _reasons(log), f"Vela {version('ethos-u-vela')}"
+    )
+
+
+@contextlib.contextmanager
+def _output_in(path: Path) -> Iterator[None]:
+    """Write the standard output of this process into a file, also what Vela's C++ part prints."""
+    sys.stdout.flush()
+    before = os.dup(1)
+    try:
+        with path.open("wb") as file:
+            os.dup2(file.fileno(), 1)
+            yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(before, 1)
+        os.close(before)
+
+
+def _table(folder: Path, pattern: str) -> list[dict[str, str]]:
+    with next(folder.glob(pattern)).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _reasons(log: str) -> dict[str, str]:
+    """Name of a tensor -> why the operator that writes it is left to the CPU."""
+    return {match["tensor"]: match["reason"][:MAX_REASON] for match in REFUSED.finditer(log)}
+
+
+def _cost(
+    accelerator: str,
+    graph: Graph,
+    total: Mapping[str, str],
+    rows: Sequence[Mapping[str, str]],
+    reasons: Mapping[str, str],
+    compiler: str,
+) -> NpuCost:
+    operators = _operators(graph, rows, reasons)
+    targets = [row["Target"] for row in rows]
+    cpu = sum(target == "CPU" for target in targets)
+    return NpuCost(
+        accelerator=accelerator,
+        compiler=compiler,
+        system=f"{total['system_config']}, {total['memory_mode']}",
+        clock_mhz=float(total["core_clock"]) / 1e6,
+        ms=float(total["inference_time"]) * 1e3,
+        cycles=int(float(total["cycles_total"])),
+        macs=int(float(total["nn_macs"])),
+        sram_kb=float(total["sram_memory_used"]),
+        dram_kb=float(total["dram_memory_used"]),
+        flash_kb=float(total["on_chip_flash_memory_used"]) + float(total["off_chip_flash_memory_used"]),
+        npu_operators=int(total["passes_after_fusing"]) - cpu,
+        cpu_operators=cpu,
+        operators=operators,
+    )
+
+
+def _operators(graph: Graph, rows: Sequence[Mapping[str, str]], reasons: Mapping[str, str]) -> tuple[NpuOperator, ...]:
+    """One entry per operator, with the sum of its rows; rows that belong to no operator of the file stay alone."""
+    merged: dict[int | str, NpuOperator] = {}
+    for number, (row, order) in enumerate(zip(rows, orders_of_rows(graph, rows), strict=True)):
+        key = f"row {number}" if order is None else order
+        before = merged.get(key)
+        op = None if order is None else graph.ops[order]
+        tensor = row["Name"] if op is None else graph.tensors[op.outputs[0]].name
+        runs_on = row["Target"].lower()
+        merged[key] = NpuOperator(
+            order,
+            row["Original Operator"] if op is None else op.kind,
+            tensor,
+            runs_on,
+            int(float(row["Op Cycles"])) + (before.cycles if before is not None else 0),
+            int(float(row["MAC Count"])) + (before.macs if before is not None else 0),
+            reasons.get(row["Name"], "") if runs_on == "cpu" else "",
+        )
+    return tuple(merged.values())
+
+
+def orders_of_rows(graph: Graph, rows: Sequence[Mapping[str, str]]) -> list[int | None]:
+    """The operator of the file that each row of Vela's table belongs to; None where there is none.
+
+    A row names the tensor that is written in the end: a convolution may write into the output of the concatenation or
+    the padding behind it. The operator is then the nearest one of the row's kind before that tensor. An activation that
+    is fused belongs to the row before; a step in between, whose tensor is not in the file, to the row that follows.
+    """
+    writer = {graph.tensors[index].name: op.order for op in graph.ops for index in op.outputs}
+    orders: list[int | None] = []
+    joined: set[int] = set()
+    for number, row in enumerate(rows):
+        order = writer.get(row["Name"])
+        if number and row["NNG Operator"] in FUSED and _same(row, rows[number - 1], "Original Operator", "Name"):
+            order = orders[-1]
+        elif order is not None and row["Target"] != "CPU":
+            near = _nearest(graph, order, row["Original Operator"])
+            order = next((one for one in near if one not in joined), near[-1] if near else None)
+        if order is not None:
+            joined.add(order)
+        orders.append(order)
+    for number in range(len(rows) - 2, -1, -1):
+        if orders[number] is None and rows[number]["Name"] not in writer:
+            follows = _same(rows[number], rows[number + 1], "Original Operator")
+            orders[number] = orders[number + 1] if follows else None
+    return orders
+
+
+def _same(row: Mapping[str, str], other: Mapping[str, str], *columns: str) -> bool:
+    return all(row[column] == other[column] for column in columns)
+
+
+def _nearest(graph: Graph, order: int, kind: str) -> list[int]:
+    """The operators of a kind (in Vela's spelling) nearest to an operator: at or before it, else behind it."""
+    writer = {index: op.order for op in graph.ops for index in op.outputs}
+    before = {
+        op.order: {writer[index] for index in op.inputs if index is not None and index in writer} for op in graph.ops
+    }
+    behind: dict[int, set[int]] = {op.order: set() for op in graph.ops}
+    for one, others in before.items():
+        for other in others:
+            behind[other].add(one)
+    return _along(graph, order, kind, before) or _along(graph, order, kind, behind)
+
+
+def _along(graph: Graph, order: int, kind: str, steps: Mapping[int, set[int]]) -> list[int]:
+    """The first operators of a kind on each path from an operator, by index."""
+    front, near = {order}, set()
+    for _ in range(MAX_STEPS):
+        here = {one for one in front if _kind(graph.ops[one].kind) == _kind(kind)}
+        near |= here
+        front = {other for one in front - here for other in steps[one]}
+    return sorted(near)
+
+
+def _kind(name: str) -> str:
+    """A kind of operator in one spelling: `MaxPool` and MAX_POOL_2D are both maxpool."""
+    plain = name.lower().replace("_", "").removesuffix("2d")
+    return {"concatenation": "concat", "logistic": "sigmoid"}.get(plain, plain)
+
+
+def _first_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("Error")]
+    return ((errors or lines or ["no reason given"])[0])[:300]
