@@ -7,7 +7,7 @@ that a page opened by a deep link on a fresh server looks the same as one opened
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
@@ -81,9 +81,18 @@ class Page:
         }
         if self.models is None or not all(present[name] for name in needs.split()):
             verdict(sentence, note)
+            self._say_what_is_missing([name for name in needs.split() if not present[name]])
             uploads.drop_zone(zone)
             st.stop()
         return self.models
+
+    def _say_what_is_missing(self, missing: Sequence[str]) -> None:
+        """Draw what is loaded and what is missing, unless nothing is loaded."""
+        loaded = {"model": len(self.models.all) if self.models is not None else 0, "image": len(self.workspace.images)}
+        texts = [plural(count, noun) for noun, count in loaded.items() if count]
+        if texts:
+            names = {"models": "a .tflite model", "variants": "a quantized variant", "images": "an image"}
+            small_text(f"Loaded: {listed(texts)}. Missing: {listed([names[name] for name in missing][:1])}.")
 
 
 @contextlib.contextmanager

@@ -114,10 +114,50 @@ def test_a_new_project_starts_empty_and_has_an_address_of_its_own(visit: Visit) 
     sidebar.get_by_text("Projects", exact=True).click()
     sidebar.get_by_role("button", name="New empty project").click()
     visit.page.get_by_text("Drop a photo to see what each model finds in it.").wait_for()
+    visit.page.wait_for_url(lambda url: first not in url)
+    second = project_of(visit)
+    visit.page.reload()
+    visit.page.get_by_text("Drop a photo to see what each model finds in it.").wait_for()
+    assert project_of(visit) == second != first
     visit.settle()
     visit.drop({"second.jpg": photo("dog_shepherd.jpg", flip=True)})
+    sidebar.get_by_text("Projects", exact=True).click()
+    sidebar.get_by_text("0 models, 1 image").wait_for()
+    assert project_of(visit) == second
+
+
+def test_projects_are_switched_and_all_deleted(visit: Visit, browser: object) -> None:
+    visit.open("/compare")
+    visit.painted()
+    visit.drop({NAME: photo("dog_shepherd.jpg", flip=True)})
+    visit.painted(NAME)
+    first = project_of(visit)
+    sidebar = visit.page.get_by_test_id("stSidebar")
+    sidebar.get_by_role("button", name="Back to the sample").click()
+    visit.page.wait_for_url(lambda url: "project=" not in url)
+    visit.drop({"second.jpg": photo("cat_chelsea.jpg", flip=True)})
+    visit.painted("second.jpg")
     second = project_of(visit)
-    assert second != first
+    sidebar.get_by_text("Projects", exact=True).click()
+    for number, name, button in ((first, NAME, "my dog.jpg"), (second, "second.jpg", "second.jpg")):
+        sidebar.locator(".qviz-project-list button.open", has_text=button).click()
+        visit.painted(name)
+        visit.page.wait_for_url(re.compile(f"project={number}"))
+    other_tab = Visit(browser, visit.address)
+    other_tab.open(f"/compare?project={second}")
+    other_tab.painted("second.jpg")
+    sidebar.get_by_role("button", name="Delete all my data").click()
+    sidebar.get_by_text("Delete 2 projects for good?").wait_for()
+    sidebar.get_by_role("button", name="Delete all", exact=True).click()
+    visit.page.wait_for_url(lambda url: "project=" not in url)
+    visit.painted()
+    sidebar.get_by_text("What you drop becomes a project.").wait_for()
+    other_tab.page.get_by_test_id("stSidebar").get_by_text("Large type").click()
+    other_tab.page.get_by_text("The project is no longer on this server: it was deleted on another page").wait_for()
+    other_tab.close()
+    for number in (first, second):
+        visit.open(f"/?project={number}")
+        visit.page.get_by_text("The project at this address is not on this server.").wait_for()
 
 
 def test_two_pages_of_one_project_follow_each_other(visit: Visit, browser: object) -> None:

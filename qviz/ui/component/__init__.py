@@ -91,7 +91,8 @@ def _component(folder: Path, scripts: tuple[Path, ...]) -> ComponentRenderer:
     name, style = folder.name, folder / f"{folder.name}.css"
     script = "\n".join(path.read_text(encoding="utf-8") for path in (STAMP, *scripts, folder / f"{name}.js"))
     css = style.read_text(encoding="utf-8") if style.is_file() else None
-    return st.components.v2.component(f"qviz_{name}", html=f'<div class="qviz-{name}"></div>', css=css, js=script)
+    html = f'<div class="qviz-{name.replace("_", "-")}"></div>'
+    return st.components.v2.component(f"qviz_{name}", html=html, css=css, js=script)
 
 
 def _ignore_change() -> None:

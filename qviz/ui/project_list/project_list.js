@@ -9,7 +9,7 @@ const INTRODUCTION =
   "What you drop becomes a project. It is saved on this server, under an address that nobody can guess; this browser remembers it here.";
 
 export default function ({ data, parentElement, setStateValue }) {
-  const root = parentElement.querySelector(".qviz-projects");
+  const root = parentElement.querySelector(".qviz-project-list");
   if (!root || !data) return;
   noReferrer();
   const gone = new Set(data.deleted);
