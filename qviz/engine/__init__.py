@@ -5,7 +5,7 @@ Both implement `Engine`; code that submits jobs does not depend on which one it 
 
 from qviz.engine.interface import Blob, Engine, WarmUp, importing
 from qviz.engine.local import LocalEngine
-from qviz.engine.memory import free_closed_sessions, machine_memory, trim_malloc
+from qviz.engine.memory import free_closed_sessions, limit_memory, machine_memory, resident_memory, trim_malloc
 
 __all__ = [
     "Blob",
@@ -14,6 +14,8 @@ __all__ = [
     "WarmUp",
     "free_closed_sessions",
     "importing",
+    "limit_memory",
     "machine_memory",
+    "resident_memory",
     "trim_malloc",
 ]

@@ -28,7 +28,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from qviz.cache import LRUCache
 from qviz.engine.interface import Blob, Engine, WarmUp
-from qviz.engine.memory import tidied, worker_malloc
+from qviz.engine.memory import limit_memory, resident_memory, tidied, worker_malloc
 from qviz.errors import Cancelled, WorkerCrashed, WorkerOutOfMemory, WorkerTimeout
 from qviz.limits import limits
 
@@ -222,7 +222,7 @@ class _Slot:
                 self._process = (
                     psutil.Process(pids[0]) if pids else None
                 )  # creating it costs more than reading its memory
-            return self._process.memory_info().rss if self._process is not None else 0
+            return resident_memory(self._process) if self._process is not None else 0
         return 0
 
     def _kill(self) -> None:
@@ -282,10 +282,7 @@ def first_job(warm_up: WarmUp, hard_limit: int, parent: int, folder: Path) -> No
     hard_limit: bytes of memory above which allocations fail; it stops jobs that grow faster than the engine polls.
     """
     threading.Thread(target=_end_with_parent, args=(parent, folder), daemon=True).start()
-    with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such limit
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_DATA, (hard_limit, hard_limit))
+    limit_memory(hard_limit)
     if "QVIZ_DEBUG" not in os.environ:  # delegates and crashes write to stderr; the job's error is enough for a user
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     if warm_up is not None:

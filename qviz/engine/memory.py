@@ -1,13 +1,14 @@
-"""Give freed memory back to the operating system, in workers and in the server; glibc would keep it."""
+"""Memory of processes: its limits, and freed memory given back to the operating system, which glibc would keep."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 R = TypeVar("R")
 
@@ -80,6 +81,23 @@ def machine_memory() -> tuple[int, int]:
 
     memory = psutil.virtual_memory()
     return memory.total, memory.available
+
+
+def limit_memory(hard_limit: int) -> None:
+    """Make allocations of this process fail above `hard_limit` bytes, also where it grows faster than anybody polls."""
+    with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such limit
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (hard_limit, hard_limit))
+
+
+def resident_memory(process: Any) -> int:
+    """Resident memory in bytes of a process (`psutil.Process`, or its pid); 0 if it has ended."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        return int((psutil.Process(process) if isinstance(process, int) else process).memory_info().rss)
+    return 0
 
 
 def _resident() -> int:

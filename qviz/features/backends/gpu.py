@@ -1,4 +1,4 @@
-"""LiteRT's GPU delegate, in a process of its own with a time limit (`qviz.tflite.gpu`).
+"""LiteRT's GPU delegate, in a process of its own with the limits of a worker (`qviz.tflite.gpu`).
 
 It computes through Vulkan, with the driver of a graphics card or else with SwiftShader, a software driver that comes
 with Chromium and runs the delegate's own shaders on the CPU. It computes in float32 here; phones use float16 by
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,9 @@ from typing import IO, Any, Self
 
 import numpy as np
 
-from qviz.errors import WorkerCrashed, WorkerError, WorkerTimeout
+from qviz.engine import resident_memory
+from qviz.errors import WorkerCrashed, WorkerError, WorkerOutOfMemory, WorkerTimeout
+from qviz.features.backends.recording import HEADER, MAX_ARRAY
 from qviz.limits import limits
 from qviz.structures import Graph
 
@@ -38,6 +41,9 @@ SWIFTSHADER = (
     "/snap/chromium/current/usr/lib/chromium-browser",
 )
 PLAYWRIGHT = "~/.cache/ms-playwright"
+POLL_SECONDS = 0.1
+MAX_LINE = 4096
+"""Maximum characters of an answer of the process."""
 MAX_LOG = 1 << 20
 """Maximum bytes that are read of the runtime's report."""
 ADAPTER = re.compile(r"Selected adapter: ([^,\n]{1,100})")
@@ -93,11 +99,12 @@ class GpuNetwork:
         refused: Operators that run on the CPU.
 
     Raises:
-        WorkerError: There is no driver, or the process died or took too long; the sentence gives the reason.
+        WorkerError: There is no driver, or the process died or exceeded a limit; the sentence gives the reason.
     """
 
-    def __init__(self, model: Path, graph: Graph, seconds: float | None = None) -> None:
+    def __init__(self, model: Path, graph: Graph, seconds: float | None = None, memory: int | None = None) -> None:
         self._seconds = limits().job_seconds if seconds is None else seconds
+        self._memory = limits().job_memory_mb << 20 if memory is None else memory
         self._folder = tempfile.TemporaryDirectory(prefix="qviz-gpu-")
         self._process: subprocess.Popen[str] | None = None
         self._outputs = len(graph.outputs)
@@ -130,8 +137,18 @@ class GpuNetwork:
         except OSError:
             raise self._died() from None
         answer = self._answer()
-        arrays = [np.load(folder / f"output-{number}.npy", allow_pickle=False) for number in range(self._outputs)]
+        arrays = [self._output(folder / f"output-{number}.npy") for number in range(self._outputs)]
         return arrays, float(answer["ms"])
+
+    def _output(self, path: Path) -> np.ndarray:
+        """An array that the process has written; a hostile model may have taken it over. Raises WorkerError."""
+        if path.is_symlink() or path.stat().st_size > MAX_ARRAY + HEADER:
+            raise WorkerError(f"the GPU process wrote more than {MAX_ARRAY >> 20} MB for one output.")
+        try:
+            values: np.ndarray = np.load(path, allow_pickle=False)
+        except (ValueError, EOFError, OSError, SyntaxError) as error:
+            raise WorkerError("the GPU process wrote an output that is no array.") from error
+        return values
 
     def close(self) -> None:
         """End the process."""
@@ -165,16 +182,29 @@ class GpuNetwork:
         self._answer()
 
     def _answer(self) -> dict[str, Any]:
-        try:
-            line = self._lines.get(timeout=self._seconds)
-        except queue.Empty:
-            raise WorkerTimeout(f"the GPU delegate did not answer within {self._seconds:g} s.") from None
+        line = self._line()
         if not line:
             raise self._died()
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise WorkerError(f"the GPU delegate refuses the model ({_cause(self._log()) or answer['error']}).")
         return answer
+
+    def _line(self) -> str:
+        """The next line of the process; it is ended if it exceeds a limit. Raises WorkerError."""
+        assert self._process is not None
+        end = time.monotonic() + self._seconds
+        while True:
+            try:
+                return self._lines.get(timeout=min(POLL_SECONDS, self._seconds))
+            except queue.Empty:
+                if resident_memory(self._process.pid) > self._memory:
+                    self._process.kill()
+                    raise WorkerOutOfMemory(
+                        f"the GPU delegate took more than {self._memory / 2**30:.3g} GB of memory and was stopped."
+                    ) from None
+                if time.monotonic() > end:
+                    raise WorkerTimeout(f"the GPU delegate did not answer within {self._seconds:g} s.") from None
 
     def _died(self) -> WorkerCrashed:
         status = self._process.wait(timeout=self._seconds) if self._process is not None else None
@@ -197,7 +227,7 @@ class GpuNetwork:
 def _pass_on(stream: IO[str], lines: queue.Queue[str]) -> None:
     """Put the lines of a stream into a queue, and an empty one at its end."""
     try:
-        for line in stream:
+        while line := stream.readline(MAX_LINE):
             lines.put(line)
     except ValueError:  # the stream was closed meanwhile
         pass

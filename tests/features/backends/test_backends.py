@@ -197,6 +197,21 @@ def test_a_gpu_process_that_dies_or_hangs_is_an_error_of_its_own(tiny: Path) -> 
             running.run(tiny_input())
 
 
+def test_a_gpu_process_that_takes_too_much_memory_is_stopped(tiny: Path) -> None:
+    with pytest.raises(WorkerError, match=r"took more than 0\.0195 GB of memory and was stopped"):
+        GpuNetwork(tiny, read_graph(tiny.read_bytes()), memory=20 << 20)
+    with network(tiny) as running:
+        folder = Path(running._folder.name)
+        for content, sentence in ((b"no array", "is no array"), (b"", "is no array")):
+            (folder / "output-0.npy").write_bytes(content)
+            with pytest.raises(WorkerError, match=sentence):
+                running._output(folder / "output-0.npy")
+        with (folder / "output-0.npy").open("wb") as file:
+            file.truncate(1 << 30)
+        with pytest.raises(WorkerError, match="more than 256 MB"):
+            running._output(folder / "output-0.npy")
+
+
 def test_a_damaged_model_or_driver_is_a_sentence(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     graph_of_tiny = read_graph(tiny.read_bytes())
     damaged = tmp_path / "damaged.tflite"
