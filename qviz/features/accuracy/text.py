@@ -9,6 +9,7 @@ from qviz.features.accuracy import Evaluation
 from qviz.features.accuracy.ap import METRICS, ClassLoss, VariantLoss
 from qviz.features.accuracy.dataset_health import DatasetHealth
 from qviz.features.accuracy.gate import Gate, flood_sentence
+from qviz.features.comparison.conversion import converted_file
 from qviz.features.comparison.matching import worst_first
 from qviz.features.comparison.text import NO_LOSS, disagreement
 from qviz.features.inspection.text import headline
@@ -32,7 +33,35 @@ def finding(result: Evaluation, names: Sequence[str]) -> str:
     reference, *variants = names
     losses = dict(zip(variants, result.losses, strict=True))
     losses_of_ap = loss_verdict(reference, result.models[0].ap, losses, result.reference_as_truth)
-    return " ".join((losses_of_ap, *_beside_ap(result, names)))
+    return " ".join((losses_of_ap, *conversion_sentences(result, names), *_beside_ap(result, names)))
+
+
+def conversion_sentences(result: Evaluation, names: Sequence[str]) -> list[str]:
+    """The converter's and the quantizer's share of each loss against an ONNX reference; they add up as shown.
+
+    `names` are as in `finding`. Empty unless one of the variants is the float32 file between the two.
+    """
+    converted = converted_file(result.warnings)
+    rows = [(name, model) for name, model in zip(names, result.models, strict=True) if model.ap is not None]
+    between = next(((name, model) for name, model in rows[1:] if model.name == converted), None)
+    reference = result.models[0].ap
+    if between is None or reference is None or between[1].ap is None:
+        return []
+    by_conversion = _tenths(reference - between[1].ap)
+    sentences = []
+    for name, model in rows[1:]:
+        if model.name != converted and model.ap is not None and reference - model.ap > NO_LOSS:
+            total = _tenths(reference - model.ap)
+            sentences.append(
+                f"Of the {total / 10:.1f} points that {name} loses, {by_conversion / 10:.1f} were lost in the"
+                f" conversion ({names[0]} to {between[0]}) and {(total - by_conversion) / 10:.1f} in the quantization."
+            )
+    return sentences
+
+
+def _tenths(loss: float) -> int:
+    """A loss of AP in [0, 1] as whole tenths of a point, so that shares add up as they are shown."""
+    return round(loss * 1000)
 
 
 def _beside_ap(result: Evaluation, names: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from qviz.cli import options, output
-from qviz.features.comparison.text import shape_sentences
+from qviz.features.comparison.text import conversion_sentences, shape_sentences
 from qviz.formatting import score, signed_score
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ def _print(result: Comparison) -> None:
     output.print_table(columns, rows)
     if any(variant.summary.agreement is None for variant in result.variants):
         print("–: neither model finds an object at this confidence. Lower --score, or use other images.")
+    for sentence in conversion_sentences(result):
+        print(sentence)
     for variant in result.variants:
         for sentence in shape_sentences(variant):
             print(sentence)

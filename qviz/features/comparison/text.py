@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from qviz.features.comparison import ComparedVariant, Comparison
+from qviz.features.comparison.conversion import converted_file, lost_shares
 from qviz.features.comparison.matching import Change, Summary, worst_first
 from qviz.features.comparison.shapes import mean_and_lowest
 from qviz.features.inspection.text import headline
@@ -28,7 +29,23 @@ def verdict(result: Comparison) -> str:
     """A sentence about the kept, lost and changed objects of the variants on all images."""
     images = max((len(variant.images) for variant in result.variants), default=0)
     finding = damage_verdict(result.reference, {v.name: v.summary for v in result.variants}, images)
-    return headline(result.warnings, finding)
+    return headline(result.warnings, " ".join([finding, *conversion_sentences(result)]))
+
+
+def conversion_sentences(result: Comparison) -> list[str]:
+    """How many objects of an ONNX reference the converter costs, one sentence per variant that loses some."""
+    converted = converted_file(result.warnings)
+    sentences = []
+    for row in lost_shares(result):
+        if total := row.by_conversion + row.by_quantization:
+            shares = f"{row.by_conversion} in the conversion and {row.by_quantization} in the quantization"
+            if not row.by_conversion:
+                shares = f"all in the quantization: {converted} keeps them"
+            elif not row.by_quantization:
+                shares = f"all in the conversion: {converted} loses them, too"
+            objects = f"{plural(total, 'object')} of {result.reference}"
+            sentences.append(f"{row.variant} loses or relabels {objects}, {shares}.")
+    return sentences
 
 
 def level(agreement: float | None) -> str:

@@ -18,6 +18,7 @@ from qviz.features.inspection.head import head_warnings
 from qviz.features.inspection.made_from import made_from, origin_warnings
 from qviz.features.inspection.warning import Warning
 from qviz.formatting import listed, plural
+from qviz.structures import Scheme
 from qviz.tflite.metadata import raw_pixels
 
 COMPARED_SETTINGS = ("mean", "std", "channels", "resize", "nms_iou", "max_detections", "class_offset")
@@ -66,7 +67,7 @@ def lint_built(context: Context, reference: LoadedModel, data: bytes, name: str)
 
 def lint_comparison(reference: LoadedModel, variants: Sequence[LoadedModel]) -> list[Warning]:
     """Warnings about differences, apart from quantization, that may cause a loss."""
-    warnings: list[Warning] = []
+    warnings = [*_converted_file(reference, variants)]
     for variant in variants:
         if variant.layers_available and reference.layers_available:  # TensorFlow does its own preprocessing and NMS
             warnings += [*_settings_differ(reference, variant), *_post_process_differ(reference, variant)]
@@ -105,6 +106,23 @@ def _origin(model: LoadedModel) -> Iterator[Warning]:
             f"The model {model.refusal}",
             "TensorFlow also does its resizing and NMS, so small differences are not caused by quantization.",
             model.name,
+        )
+
+
+CONVERTED_FILE = "converted_file"
+"""Code of the warning whose model is the float32 file that was converted from the ONNX reference."""
+
+
+def _converted_file(reference: LoadedModel, variants: Sequence[LoadedModel]) -> Iterator[Warning]:
+    """Which variant separates the converter's share of a loss against an ONNX file from the quantizer's."""
+    converted = next((variant for variant in variants if variant.scheme == Scheme.FLOAT32), None)
+    if reference.inspection.runtime and converted is not None and len(variants) > 1:
+        yield Warning(
+            CONVERTED_FILE,
+            f"{converted.name} is float32: what it loses against {reference.name} is the share of the conversion, and"
+            " what other variants lose beyond that is the share of the quantization.",
+            f"Nothing needs to be done if the others were quantized from {converted.name}.",
+            converted.name,
         )
 
 
