@@ -7,7 +7,11 @@ unknown value is a dash.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+import io
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 UNKNOWN = "–"
 
@@ -121,6 +125,33 @@ def as_text(text: str) -> str:
     for character in "\\`*_{}[]<>()#+-.!|~$:":
         text = text.replace(character, "\\" + character)
     return text
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table as CSV with a header; None is an empty cell.
+
+    Numbers that are not finite are empty cells, too. A text that a spreadsheet runs as a formula, as it begins with
+    `=`, `+`, `-`, `@`, a tab or a line break, gets an apostrophe: names of files and classes come from others.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([_cell(name) for name in columns])
+    writer.writerows([_cell(cell) for cell in row] for row in rows)
+    return text.getvalue()
+
+
+def frame_csv(frame: Any) -> str:
+    """A pandas DataFrame as CSV, see `csv_text`; missing values are empty cells."""
+    return csv_text(list(frame.columns), frame.astype(object).where(frame.notna(), None).values.tolist())
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(FORMULA_STARTS) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def encodable(text: str) -> str:

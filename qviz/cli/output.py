@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qviz import formatting
+from qviz.cli.options import OutputPath
 from qviz.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -38,16 +37,12 @@ def print_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print rows as CSV with a header; unknown values are empty."""
     from qviz.result import to_json
 
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(to_json(row) for row in rows)
-    print(formatting.encodable(text.getvalue()), end="")
+    print(formatting.encodable(formatting.csv_text(columns, (to_json(row) for row in rows))), end="")
 
 
 def print_frame(frame: Any) -> None:
     """Print a pandas DataFrame as CSV; missing values are empty."""
-    print_csv(list(frame.columns), frame.astype(object).where(frame.notna(), None).values.tolist())
+    print(formatting.encodable(formatting.frame_csv(frame)), end="")
 
 
 def loss_cells(loss: Any) -> list[str | None]:
@@ -80,6 +75,27 @@ def _text(cell: Any) -> str:
 
 def _is_number(text: str) -> bool:
     return text == "–" or text.lstrip("+-−[").replace(".", "", 1).rstrip("% MBms").isdigit()
+
+
+def check_inputs_stay(args: argparse.Namespace) -> None:
+    """Check that no file to write is one of the files to read, or named twice. Raises SettingsError."""
+    given = [value for values in vars(args).values() for value in (values if isinstance(values, list) else [values])]
+    written = [value for value in given if isinstance(value, OutputPath)]
+    read = [Path(value) for value in given if isinstance(value, str | Path) and not isinstance(value, OutputPath)]
+    for number, path in enumerate(written):
+        if any(_is_same(path, other) for other in read):
+            raise SettingsError(
+                f"{path} is read by this command and would be overwritten; give the output another name."
+            )
+        if any(path.resolve() == other.resolve() for other in written[:number]):
+            raise SettingsError(f"{path} is named for two outputs; give each a name of its own.")
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    try:
+        return path.samefile(other)
+    except (OSError, ValueError):  # one of them does not exist, or is no path at all
+        return False
 
 
 def check_writable(*paths: Path | None) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 from qviz.datasets.box_checks import NO_IMAGE
 from qviz.datasets.box_layouts import COCO, WrittenBoxes
 from qviz.datasets.coco_entries import Entries, Id, box_of, image_key, is_number, read_entries, size_of
+from qviz.datasets.coco_fields import fields_of, object_fields_of
 from qviz.datasets.file_tree import FileTree, Folder
 from qviz.datasets.files import parts_of, with_distinct_names
 from qviz.datasets.image_paths import ImageIndex
@@ -291,4 +292,6 @@ def _image(number: int, entries: Entries, key: Id, source: Source) -> DatasetIma
         areas=np.array(areas, np.float64),
         size=size_of(entry),
         source_id=key,
+        fields=fields_of(entry),
+        object_fields=object_fields_of(rows),
     )

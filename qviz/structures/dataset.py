@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -13,6 +13,8 @@ from qviz.errors import ImageError
 from qviz.structures.image import EncodedImage
 
 T = TypeVar("T")
+FieldValue = str | float | None
+"""The value of a further field of an image or object; None if it is not stated."""
 
 
 def spread(items: Sequence[T], count: int) -> list[T]:
@@ -43,6 +45,8 @@ class DatasetImage:
         areas: (n,) square pixels as annotated (a segmentation is smaller than its box), for COCO's size classes.
         size: (width, height) that the boxes refer to, or None if the annotations do not state it.
         source_id: The id in the annotation file, or None.
+        fields: Name -> value of each further field of the image in the annotation file, e.g. `weather`.
+        object_fields: Name -> (n,) array of objects, the value of each further field of the annotations.
     """
 
     id: int
@@ -54,6 +58,8 @@ class DatasetImage:
     areas: np.ndarray
     size: tuple[int, int] | None = None
     source_id: int | str | None = None
+    fields: Mapping[str, FieldValue] = field(default_factory=dict)
+    object_fields: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def read(self) -> bytes:
         """The bytes of the image file. Raises ImageError."""
@@ -63,6 +69,17 @@ class DatasetImage:
             return self.source.read_bytes()
         except OSError as error:
             raise ImageError(f"{self.name} cannot be read ({error.strerror}).") from error
+
+    def with_objects(self, chosen: np.ndarray) -> DatasetImage:
+        """The image with only these objects. `chosen` is (n,) bool."""
+        return replace(
+            self,
+            boxes=self.boxes[chosen],
+            category_ids=self.category_ids[chosen],
+            is_crowd=self.is_crowd[chosen],
+            areas=self.areas[chosen],
+            object_fields={name: values[chosen] for name, values in self.object_fields.items()},
+        )
 
     def encoded(self) -> EncodedImage:
         """The image in the form that workers receive. Raises ImageError."""

@@ -113,6 +113,8 @@ def digest(dataset: Dataset) -> str:
             image.category_ids.tobytes(),
             image.is_crowd.tobytes(),
             image.areas.tobytes(),
+            image.fields,
+            [(name, values.tolist()) for name, values in image.object_fields.items()],
         )
         for image in dataset.images
     ]

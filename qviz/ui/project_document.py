@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from qviz.datasets.coco_fields import checked_fields, checked_object_fields
 from qviz.errors import ProjectError, QvizError
 from qviz.features.detection.models import ModelSource
 from qviz.limits import limits
@@ -85,6 +86,8 @@ def _dataset_json(dataset: Dataset, blob: Callable[[bytes], str]) -> dict[str, A
                 "areas": image.areas.tolist(),
                 "size": image.size,
                 "source_id": image.source_id,
+                "fields": dict(image.fields),
+                "object_fields": {name: values.tolist() for name, values in image.object_fields.items()},
             }
             for image in dataset.images
         ],
@@ -188,6 +191,8 @@ def _dataset_image(row: Mapping[str, Any], read: Callable[[str], bytes]) -> Data
         columns["areas"],
         _size(row["size"]),
         source_id,
+        checked_fields(row.get("fields")),
+        checked_object_fields(row.get("object_fields"), len(boxes)),
     )
 
 

@@ -146,6 +146,7 @@ EVALUATE = {
                 **dict.fromkeys(("recall", "precision", "spurious_per_image"), INTERVAL),
                 "needed": {"threshold": (float, None), "false_positives_per_image": (float, None)},
                 "per_class": [{"label": str, **dict.fromkeys(("recall", "precision", "spurious_per_image"), INTERVAL)}],
+                "recalibration": list,
             },
         }
     ],
@@ -159,6 +160,7 @@ EVALUATE = {
             "losses": [{"variant": str, **INTERVAL, "more": INTERVAL}],
         }
     ],
+    "slice_curves": list,
     "images_per_second": float,
     "gate": (dict, None),
 }

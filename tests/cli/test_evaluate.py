@@ -73,6 +73,21 @@ def test_slices_of_images_and_objects(run: Run, call: tuple[object, ...]) -> Non
     assert (result.status, result.json["gate"]["slices"]) == (0, True)
 
 
+def test_slices_by_the_columns_of_a_file(run: Run, call: tuple[object, ...], tmp_path: Path) -> None:
+    """Columns are traits; the exported list of images is safe in a spreadsheet; an unknown trait is refused."""
+    traits, images = tmp_path / "traits.csv", tmp_path / "images.csv"
+    rows = [f"{name},{'=1+1' if number % 2 else 'rain'}" for number, name in enumerate(FEW)]
+    traits.write_text("\n".join(["image,weather", *rows]))
+    result = run(*call, "--json", "--traits", traits, "--slice-images", images)
+    assert result.status == 0, result.err
+    assert {(row["trait"], row["group"]) for row in result.json["slices"]} == {("weather", "rain"), ("weather", "=1+1")}
+    lines = images.read_text().splitlines()
+    assert lines[0] == "trait,group,image" and len(lines) == 1 + len(FEW)
+    assert f"weather,'=1+1,{FEW[1]}" in lines and f"weather,rain,{FEW[0]}" in lines
+    refused = run(*call, "--traits", traits, "--slices", "class+fog")
+    assert refused.status == 2 and "There is no trait 'fog'; there are " in refused.err and "weather" in refused.err
+
+
 def test_an_undecided_gate_is_explained_on_standard_error(run: Run, call: tuple[object, ...]) -> None:
     loss = run(*call, "--json").json["losses"][0]["ap"]
     limit = min((loss["low"] + loss["high"]) / 2, 0.9 * (loss["high"] - loss["low"]))
@@ -129,7 +144,7 @@ REFUSED = [
     (("--dataset", "x.json", "--confident", "lower"), "--confident needs a limit, and none is given"),
     (("--dataset", "x.json", "--at", "2"), "The operating point is 2.0; a confidence between 0 and 1 is expected"),
     (("--dataset", "x.json", "--at", "none.json"), "not a file that can be read (No such file or directory)"),
-    (("--dataset", "x.json", "--slices", "weather"), "There is no trait 'weather'; there are brightness, contrast"),
+    (("--dataset", "x.json", "--slice-images", "x.csv"), "--slice-images writes the images of slices; add e.g."),
     (("--dataset", "x.json", "--gate-slices"), "--gate-slices needs a limit, and none is given"),
     (("--dataset", "x.json", "--max-ap-loss", "2"), "'2' is not a number between -1 and 1"),
     (("--dataset", "x.json", "--images", "a.jpg", "b.jpg"), "A dataset has its own images"),

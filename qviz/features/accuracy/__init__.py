@@ -241,6 +241,7 @@ class Evaluation(Result):
             ],
             "operating_points": [model.to_json() for model in self.operating.models] if self.operating else [],
             "slices": self.slices.to_json() if self.slices else [],
+            "slice_curves": to_json(self.slices.curves) if self.slices else [],
             "images_per_second": self.images_per_second,
             "warnings": to_json(self.warnings),
         }

@@ -272,7 +272,7 @@ class Evaluator:
         detections = inferences[model.digest, self._digest(image, corruption)].detections
         clean = self._clean.get((model.digest, digest))
         return MeasuredImage(
-            image=replace(image, source=b""),
+            image=replace(image, source=b"", fields={}, object_fields={}),
             size=(reference.width, reference.height),
             digest=digest,
             reference=reference.detections.above(PAGE_SCORE),
@@ -308,13 +308,8 @@ class MeasuredImage:
         boxes, inside = moved_boxes(self.image.boxes, self.size, encoded)
         if boxes is self.image.boxes:
             return self
-        image = replace(
-            self.image,
-            boxes=boxes[inside],
-            category_ids=self.image.category_ids[inside],
-            is_crowd=self.image.is_crowd[inside],
-            areas=_moved_areas(self.image, boxes)[inside],
-        )
+        image = self.image.with_objects(inside)
+        image = replace(image, boxes=boxes[inside], areas=_moved_areas(self.image, boxes)[inside])
         reference, clean_objects = (
             _moved(objects, self.size, encoded) for objects in (self.reference, self.clean_objects)
         )

@@ -9,7 +9,7 @@ import numpy as np
 from qviz.detector import PAGE_SCORE
 from qviz.features.accuracy import Evaluation
 from qviz.features.accuracy.coco_matching import MatchTables, match
-from qviz.features.accuracy.operating import Operating, operate, reaches
+from qviz.features.accuracy.operating import Operating, operate, reaches, with_recoveries
 from qviz.features.accuracy.operating_at import At
 from qviz.features.accuracy.truth import with_classes
 from qviz.structures import Category, Dataset, DatasetImage
@@ -38,7 +38,8 @@ def _with_rows(image: DatasetImage, rows: np.ndarray) -> DatasetImage:
     boxes[:, 2:] += boxes[:, :2]
     areas = objects[:, 3] * objects[:, 4]
     crowds = np.zeros(len(objects), bool)
-    return replace(image, boxes=boxes, category_ids=objects[:, 6].astype(np.int64), is_crowd=crowds, areas=areas)
+    category_ids = objects[:, 6].astype(np.int64)
+    return replace(image, boxes=boxes, category_ids=category_ids, is_crowd=crowds, areas=areas, object_fields={})
 
 
 def operating_at(evaluation: Evaluation, dataset: Dataset, at: At) -> Operating:
@@ -46,4 +47,5 @@ def operating_at(evaluation: Evaluation, dataset: Dataset, at: At) -> Operating:
     measured = measured_dataset(evaluation, dataset)
     tables: list[MatchTables] = [match(measured, rows, ("all",))["all"] for rows in evaluation.results]
     labels = [row.label for row in evaluation.models[0].per_class]
-    return operate([model.name for model in evaluation.models], labels, tables, at)
+    operating = operate([model.name for model in evaluation.models], labels, tables, at)
+    return with_recoveries(operating, labels, tables, at)

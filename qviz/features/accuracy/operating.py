@@ -25,6 +25,7 @@ from qviz.features.accuracy.ap import APResult
 from qviz.features.accuracy.bootstrap import MIN_IMAGES, draws, holm, interval, p_value
 from qviz.features.accuracy.coco_matching import MatchTables
 from qviz.features.accuracy.operating_at import BEST, At, thresholds_by_class
+from qviz.features.accuracy.recalibration import Recovery, recoveries
 from qviz.features.accuracy.thresholds import PrecisionRecall
 from qviz.result import to_json
 from qviz.structures import Loss
@@ -93,17 +94,19 @@ class MeasureLosses:
 
 @dataclass(frozen=True, slots=True)
 class OperatingLoss:
-    """The losses of one variant, the class that loses the most recall first."""
+    """The losses of one variant, the class that loses the most recall first, and what brings the F1 back."""
 
     variant: str
     overall: MeasureLosses
     per_class: tuple[MeasureLosses, ...]
+    recoveries: tuple[Recovery, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The value of `losses[].operating_point` in `qviz evaluate --json`."""
         document = to_json(self.overall)
         del document["label"]
-        return {**document, "per_class": to_json(self.per_class)}
+        rows = [row.to_json() for row in self.recoveries]
+        return {**document, "per_class": to_json(self.per_class), "recalibration": rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +165,20 @@ def operate(names: Sequence[str], labels: Sequence[str], tables: Sequence[MatchT
 
 
 def operate_models(models: Sequence[APResult], at: At) -> Operating:
-    """Same as `operate`, for models that have been evaluated."""
+    """Same as `operate`, for models that have been evaluated, with what brings the F1 back."""
     labels = [row.label for row in models[0].figures.per_class]
-    return operate([model.figures.name for model in models], labels, [model.tables for model in models], at)
+    tables = [model.tables for model in models]
+    return with_recoveries(operate([model.figures.name for model in models], labels, tables, at), labels, tables, at)
+
+
+def with_recoveries(operating: Operating, labels: Sequence[str], tables: Sequence[MatchTables], at: At) -> Operating:
+    """The operating point with the recoveries of each variant; for the arguments see `operate`."""
+    thresholds = class_thresholds(at, labels, tables[0])
+    losses = (
+        replace(loss, recoveries=recoveries(tables[0], table, thresholds))
+        for loss, table in zip(operating.losses, tables[1:], strict=True)
+    )
+    return replace(operating, losses=tuple(losses))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -315,11 +329,9 @@ def _excludes_zero(loss: Loss) -> Loss:
 
 def _needed(curve: PrecisionRecall, recall: float | None, images: int) -> Needed:
     """The highest threshold with at least this recall, and the figures there. It cannot separate equal scores."""
-    hits = np.cumsum(curve.right)
-    if recall is None or not curve.truths or not len(hits) or hits[-1] < recall * curve.truths - 1e-6:
+    threshold = None if recall is None else curve.threshold_for_recall(recall)
+    if threshold is None:
         return Needed(None)
-    first = int(np.searchsorted(hits, recall * curve.truths - 1e-6))
-    threshold = float(curve.scores[first])
     count = int((curve.scores >= threshold).sum())
-    right = int(hits[count - 1])
+    right = int(curve.right[:count].sum())
     return Needed(threshold, right / curve.truths, right / count, (count - right) / max(images, 1))

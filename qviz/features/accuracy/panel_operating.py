@@ -8,10 +8,15 @@ import streamlit as st
 from qviz.chart_style import bracket
 from qviz.features.accuracy import panel_tables
 from qviz.features.accuracy.measured import operating_at
-from qviz.features.accuracy.operating import Operating
+from qviz.features.accuracy.operating import Operating, OperatingLoss
 from qviz.features.accuracy.operating_at import BEST
 from qviz.features.accuracy.panel import Finding
-from qviz.features.accuracy.text_operating import operating_sentences, threshold_text
+from qviz.features.accuracy.text_operating import (
+    METHOD_WORDS,
+    operating_sentences,
+    recovery_sentence,
+    threshold_text,
+)
 from qviz.formatting import hundred, score
 from qviz.structures import Loss
 
@@ -32,6 +37,36 @@ def show(finding: Finding, variant: str) -> None:
             f"Recall of each class, and what {variant} loses of it; * significant, Holm-corrected over the classes."
             " Needed: the highest confidence at which it has the reference's recall."
         )
+    _recoveries(operating.losses[number - 1], variant)
+
+
+def _recoveries(loss: OperatingLoss, variant: str) -> None:
+    """Draw what another threshold and recalibrated scores bring back of the F1."""
+    rows = loss.recoveries
+    if not rows:
+        return
+    st.text(recovery_sentence(loss, variant) or f"{variant} loses no F1 at this confidence.")
+    frame = pd.DataFrame(
+        {
+            "what is done": [METHOD_WORDS[row.method] for row in rows],
+            "needed": [threshold_text(row.threshold) for row in rows],
+            "F1": [hundred(row.f1) for row in rows],
+            "loss": [hundred(row.loss.value) for row in rows],
+            "interval": [bracket(row.loss) or None for row in rows],
+            "recovered %": [hundred(row.recovered) for row in rows],
+            "precision": [hundred(row.precision) for row in rows],
+            "recall": [hundred(row.recall) for row in rows],
+            "false per image": [row.false_positives_per_image for row in rows],
+            "ECE": [hundred(row.calibration_error) for row in rows],
+        }
+    )
+    panel_tables.show(frame, key=f"accuracy-recoveries-{variant}")
+    st.caption(
+        "Five parts of the images: each is measured with what the others give. Loss: the reference's F1 minus this one."
+        " Recalibrated: scores become the share that is right, for both models, and count from the probability that the"
+        " reference has at the confidence in use. Needed: the confidence of the variant that all images give. ECE ×100,"
+        " lower is better."
+    )
 
 
 def _operating(finding: Finding) -> Operating:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -37,17 +38,18 @@ TEXT_COLUMNS = (
     "needed",
     "slice",
     "interval of more",
+    "what is done",
 )
 COUNTS = ("objects", "images", "reference", "now")
 
 
-def show(table: pd.DataFrame, key: str | None = None) -> None:
-    """Draw a table with the number formats and help texts of this page."""
+def show(table: pd.DataFrame, key: str | None = None, **options: Any) -> Any:
+    """Draw a table with the number formats and help texts of this page, and return its selection."""
     formats = {name: FORMATS.get(name, "%.1f") for name in table.columns if name not in (*TEXT_COLUMNS, *COUNTS)}
     texts: dict[str, ColumnConfig] = {
         name: st.column_config.Column(help=glossary.meaning(name)) for name in table.columns if name in TEXT_COLUMNS
     }
-    glossary.table(table, formats, columns=texts, key=key)
+    return glossary.table(table, formats, columns=texts, key=key, **options)
 
 
 def scores(evaluation: Evaluation, names: Sequence[str]) -> pd.DataFrame:

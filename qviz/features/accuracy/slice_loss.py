@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from qviz.formatting import csv_text
 from qviz.result import to_json
 from qviz.structures import Loss
 
@@ -75,11 +76,52 @@ class SliceLoss:
 
 
 @dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """The objects whose trait is in one range. `middle` is their median; `losses` has one entry per variant."""
+
+    low: float
+    high: float
+    middle: float
+    images: int
+    truths: int
+    losses: tuple[VariantSliceLoss, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The point as written in `slice_curves[].points` of `qviz evaluate --json`."""
+        numbers = {name: getattr(self, name) for name in ("low", "high", "middle", "images", "truths")}
+        return {**numbers, "losses": [loss.to_json() for loss in self.losses]}
+
+
+@dataclass(frozen=True, slots=True)
+class TraitCurve:
+    """The loss over a continuous trait, in ranges with about equally many objects, in ascending order."""
+
+    trait: str
+    points: tuple[CurvePoint, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """One entry of `slice_curves` in `qviz evaluate --json`."""
+        return {"trait": self.trait, "points": [point.to_json() for point in self.points]}
+
+
+@dataclass(frozen=True, slots=True)
 class Slices:
-    """Every slice, the one with the clearest loss first, and sentences about traits that could not be used."""
+    """Every slice, the one with the clearest loss first.
+
+    Attributes:
+        remarks: Sentences about traits that could not be used.
+        curves: The loss over each continuous trait.
+    """
 
     rows: tuple[SliceLoss, ...]
     remarks: tuple[str, ...] = ()
+    curves: tuple[TraitCurve, ...] = ()
 
     def to_json(self) -> list[dict[str, Any]]:
+        """The slices as written by `qviz evaluate --json`, without the curves."""
         return [row.to_json() for row in self.rows]
+
+    def images_to_csv(self) -> str:
+        """CSV with a row for each image of each slice: trait, group, image. Safe to open in a spreadsheet."""
+        rows = ((row.trait, row.group, name) for row in self.rows for name in row.image_names)
+        return csv_text(("trait", "group", "image"), rows)

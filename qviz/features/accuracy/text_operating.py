@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from qviz.features.accuracy.operating import Operating, OperatingLoss
 from qviz.features.accuracy.operating_at import BEST
-from qviz.formatting import UNKNOWN, interval, points, score
+from qviz.features.accuracy.recalibration import ISOTONIC, PLATT, RECALL, THRESHOLD, UNCHANGED
+from qviz.formatting import UNKNOWN, interval, points, score, share
 
 
 def confidence_text(operating: Operating) -> str:
@@ -37,6 +38,36 @@ def operating_sentences(operating: Operating, names: Sequence[str] | None = None
         _sentence(operating, shown, number) + _needed(operating.losses[number - 1], operating, shown[0], number)
         for number in range(1, len(operating.models))
     ]
+
+
+METHOD_WORDS = {
+    UNCHANGED: "as it is",
+    THRESHOLD: "own threshold, best F1",
+    RECALL: "threshold with the reference's recall",
+    PLATT: "scores recalibrated (Platt)",
+    ISOTONIC: "scores recalibrated (isotonic)",
+}
+
+
+def recovery_sentence(loss: OperatingLoss, name: str) -> str:
+    """What brings back most of the F1 that a variant loses; empty if it loses none, or if too few images decide.
+
+    `name` is the shown name of the variant.
+    """
+    rows = {row.method: row for row in loss.recoveries}
+    first = rows.get(UNCHANGED)
+    if first is None or first.loss.value is None or first.loss.value < 5e-4:
+        return ""
+    opening = f"{name} loses {points(first.loss.value)} points of F1"
+    best = max((row for row in rows.values() if row is not first), key=lambda row: row.recovered or 0.0)
+    if (best.recovered or 0.0) < 0.05:
+        return f"{opening}; neither another threshold nor recalibrated scores bring 5% of that back on other images."
+    at = "" if best.threshold is None else f" of {threshold_text(best.threshold)}"
+    if best.method in (THRESHOLD, RECALL):
+        how = f"a threshold{at} brings"
+    else:
+        how = f"recalibrating its scores ({best.method}{at and f', a threshold{at}'}) brings"
+    return f"{opening}; {how} {share(best.recovered)} of that back, measured on other images."
 
 
 def _sentence(operating: Operating, names: Sequence[str], number: int) -> str:

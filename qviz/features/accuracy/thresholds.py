@@ -116,6 +116,13 @@ class PrecisionRecall:
         below = float(self.scores[index + 1]) if index + 1 < len(hits) else 0.0
         return BestThreshold((float(self.scores[index]) + below) / 2, float(f1[index]))
 
+    def threshold_for_recall(self, recall: float) -> float | None:
+        """The highest threshold with at least this recall; None if no threshold has it."""
+        hits = np.cumsum(self.right)
+        if not self.truths or not len(hits) or hits[-1] < recall * self.truths - 1e-6:
+            return None
+        return float(self.scores[int(np.searchsorted(hits, recall * self.truths - 1e-6))])
+
 
 def threshold_shift(labels: Sequence[str], reference: MatchTables, variant: MatchTables) -> ThresholdShift:
     """The best thresholds of both models, overall and by class.
@@ -144,13 +151,29 @@ def _class_threshold(label: str, reference: ClassTable, variant: ClassTable) -> 
 def reliability(tables: MatchTables) -> Reliability:
     """The reliability of one model, all classes together."""
     detections = PrecisionRecall.of(tables.classes)
-    enough = detections.scores >= CANDIDATE_FLOOR
-    scores, right = detections.scores[enough], detections.right[enough]
-    number = np.minimum((scores * BINS).astype(int), BINS - 1)
+    scores, right, number = _in_bins(detections.scores, detections.right)
     bins = [
         ReliabilityBin(float(scores[number == b].mean()), float(right[number == b].mean()), int((number == b).sum()))
         for b in range(BINS)
         if (number == b).any()
     ]
-    distance = sum(row.count * abs(row.confidence - row.precision) for row in bins)
-    return Reliability(tuple(bins), distance / len(scores) if len(scores) else None)
+    return Reliability(tuple(bins), calibration_error(detections.scores, detections.right))
+
+
+def calibration_error(scores: np.ndarray, right: np.ndarray) -> float | None:
+    """The ECE of detections with a score of at least `CANDIDATE_FLOOR`; None if there are none.
+
+    `scores` and `right` are (n,) confidences and whether each detection is right.
+    """
+    scores, right, number = _in_bins(scores, right)
+    if not len(scores):
+        return None
+    sums = [np.bincount(number, weights=values, minlength=BINS) for values in (scores, right)]
+    return float(np.abs(sums[0] - sums[1]).sum() / len(scores))
+
+
+def _in_bins(scores: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(scores, whether each is right, number of the bin) of the detections with at least `CANDIDATE_FLOOR`."""
+    enough = scores >= CANDIDATE_FLOOR
+    scores = scores[enough]
+    return scores, right[enough], np.minimum((scores * BINS).astype(int), BINS - 1)

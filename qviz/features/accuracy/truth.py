@@ -52,6 +52,7 @@ def _with_truths(image: DatasetImage, detections: Detections) -> DatasetImage:
         category_ids=detections.class_ids.astype(np.int64),
         is_crowd=np.zeros(len(detections), bool),
         areas=area(detections.boxes).astype(np.float64),
+        object_fields={},
     )
 
 
@@ -156,19 +157,9 @@ def with_classes(dataset: Dataset, names: Sequence[str]) -> Dataset:
             f" {listed([category.name for category in dataset.categories], 10) or 'none'}."
         )
     chosen = {category.id for name in names for category in by_name[plain_name(name)]}
-    images = (_with_categories(image, np.isin(image.category_ids, list(chosen))) for image in dataset.images)
+    images = (image.with_objects(np.isin(image.category_ids, list(chosen))) for image in dataset.images)
     categories = tuple(category for category in dataset.categories if category.id in chosen)
     return replace(dataset, images=tuple(images), categories=categories)
-
-
-def _with_categories(image: DatasetImage, chosen: np.ndarray) -> DatasetImage:
-    return replace(
-        image,
-        boxes=image.boxes[chosen],
-        category_ids=image.category_ids[chosen],
-        is_crowd=image.is_crowd[chosen],
-        areas=image.areas[chosen],
-    )
 
 
 def shared_names(categories: Sequence[Category]) -> dict[str, list[int]]:

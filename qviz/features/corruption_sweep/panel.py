@@ -27,7 +27,7 @@ from qviz.features.corruption_sweep.text import (
 from qviz.features.detection.inference import Reading
 from qviz.features.detection.models import LoadedModel
 from qviz.features.layer_error import panel as layers
-from qviz.formatting import hundred, plural
+from qviz.formatting import frame_csv, hundred, plural
 from qviz.structures import AppliedCorruption, EncodedImage
 from qviz.ui import clicks, dataset_choice, glossary, jobs, page, view
 from qviz.ui.dataset_choice import Source
@@ -377,7 +377,7 @@ def table(here: Page, finding: Finding) -> None:
     frame = finding.report.to_frame()
     frame["model"] = [finding.names[name] for name in frame["model"]]
     glossary.table(frame, {}, key="robustness-table")
-    st.download_button("CSV", frame.to_csv(index=False).encode(), "robustness.csv", "text/csv", key="robustness-csv")
+    st.download_button("CSV", frame_csv(frame), "robustness.csv", "text/csv", key="robustness-csv")
 
 
 RESULTS = (interaction, saturation, table)

@@ -26,7 +26,15 @@ MIN_OBJECTS = 20
 def slice_losses(
     dataset: Dataset, groups: Sequence[Group], variants: Sequence[str], hits: np.ndarray
 ) -> tuple[SliceLoss, ...]:
-    """One row per group, the one with the clearest excess first.
+    """One row per group, the one with the clearest excess first; see `group_losses`."""
+    rows = group_losses(dataset, groups, variants, hits)
+    return tuple(sorted(rows, key=lambda row: min(rank(loss.excess) for loss in row.losses)))
+
+
+def group_losses(
+    dataset: Dataset, groups: Sequence[Group], variants: Sequence[str], hits: np.ndarray
+) -> list[SliceLoss]:
+    """One row per group, in order.
 
     Args:
         variants: Names of the variants.
@@ -40,7 +48,7 @@ def slice_losses(
         _variant_losses(name, groups, hits[[0, number]], image, (members, others), weights)
         for number, name in enumerate(variants, start=1)
     ]
-    rows = [
+    return [
         SliceLoss(
             trait=group.trait,
             group=group.name,
@@ -52,7 +60,6 @@ def slice_losses(
         )
         for index, group in enumerate(groups)
     ]
-    return tuple(sorted(rows, key=lambda row: min(rank(loss.excess) for loss in row.losses)))
 
 
 def rank(excess: Loss) -> tuple[int, float]:

@@ -17,6 +17,8 @@ from qviz.features.accuracy.panel import Finding
 from qviz.features.accuracy.slice_loss import SliceLoss, Slices
 from qviz.features.slices import slices
 from qviz.features.slices.losses import rank
+from qviz.features.slices.panel_traits import Traits, chosen_traits
+from qviz.features.slices.plot import figure
 from qviz.features.slices.text import sentences
 from qviz.formatting import hundred, plural
 from qviz.structures import Loss
@@ -37,24 +39,32 @@ def show(finding: Finding, variant: str, digests: Sequence[str], draw_images: Dr
         digests: Digests of the models' settings and files, for the key of the job.
         draw_images: Draws images with their losses; its text argument becomes part of the keys of its buttons.
     """
+    traits = chosen_traits(finding.source.dataset)
     if not st.session_state.get(CLICKED):
-        st.text("Brightness, noise, size, position, crowding, class …: where does a variant lose more than elsewhere?")
+        st.text(
+            "Brightness, noise, size, position, crowding, class, fields of the annotations …: where does a variant lose"
+            " more than elsewhere?"
+        )
         clicks.button(st, "Find slices", clicks.keep(CLICKED, True), "accuracy-slices", st.rerun, type="primary")
         return
+    result = _result(finding, traits, digests)
+    if result is not None:
+        _draw(replace(result, remarks=(*traits.remarks, *result.remarks)), finding, variant, draw_images)
+
+
+def _result(finding: Finding, traits: Traits, digests: Sequence[str]) -> Slices | None:
     at = st.session_state.get("accuracy-at")
-    evaluation, dataset = finding.evaluation, finding.source.dataset
+    evaluation, dataset = finding.evaluation, traits.dataset
 
     def run(context: Context) -> Slices:
         if at is None and evaluation.operating is not None:
-            return slices(context, evaluation, dataset)
+            return slices(context, evaluation, dataset, traits.names)
         point = operating_at(evaluation, dataset, "best" if at is None else at)
-        return slices(context, replace(evaluation, operating=point), dataset)
+        return slices(context, replace(evaluation, operating=point), dataset, traits.names)
 
-    key = finding.source.digest, finding.source.reference_as_truth, tuple(digests), at
+    key = finding.source.digest, finding.source.reference_as_truth, tuple(digests), at, traits.digest, traits.names
     work = Work(amount=len(dataset.images))
-    result = jobs.result("slices", key, run, "slices", "Measuring images", "images", work=work)
-    if result is not None:
-        _draw(result, finding, variant, draw_images)
+    return jobs.result("slices", key, run, "slices", "Measuring images", "images", work=work)
 
 
 def _draw(result: Slices, finding: Finding, variant: str, draw_images: DrawImages) -> None:
@@ -62,25 +72,66 @@ def _draw(result: Slices, finding: Finding, variant: str, draw_images: DrawImage
     for text in sentences(result, number, variant):
         st.text(text)
     rows = sorted(result.rows, key=lambda row: rank(row.losses[number].excess))[:SHOWN_SLICES]
-    panel_tables.show(_table(rows, number), key=f"slices-{variant}")
-    st.caption(
-        "Points of recall (×100) at the confidence in use. Loss: reference minus variant in the slice. More: that loss"
-        " minus the loss among all others. * significant, Holm-corrected over the slices. A slice without an interval"
-        " has too few images or objects. " + " ".join(result.remarks)
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        chosen = _table(rows, number, variant)
+        st.caption(
+            "Points of recall (×100) at the confidence in use. Loss: reference minus variant in the slice. More: that"
+            " loss minus the loss among all others. * significant, Holm-corrected over the slices. A slice without an"
+            " interval has too few images or objects. Tick a row to see its images. " + " ".join(result.remarks)
+        )
+    with right:
+        _curve(result, finding, variant, number)
+    if chosen is not None:
+        _images(chosen, result, finding, variant, draw_images)
+
+
+def _table(rows: Sequence[SliceLoss], number: int, variant: str) -> SliceLoss | None:
+    """Draw the slices, and return the one whose row is ticked; without a tick the first one."""
+    event = panel_tables.show(
+        _frame(rows, number), key=f"slices-{variant}", on_select="rerun", selection_mode="single-row"
     )
-    if not rows:
+    ticked = [row for row in event.selection.rows if row < len(rows)]
+    return rows[ticked[0]] if ticked else rows[0] if rows else None
+
+
+def _curve(result: Slices, finding: Finding, variant: str, number: int) -> None:
+    if not result.curves:
         return
-    chosen = st.selectbox("Images of a slice", rows, format_func=_title, key=f"slices-chosen-{variant}")
-    st.download_button(
-        f"List of these {plural(chosen.images, 'image')}",
-        "\n".join(chosen.image_names) + "\n",
-        f"{chosen.trait}_{chosen.group}.txt".replace("/", "_"),
-        "text/plain",
-        on_click="ignore",
-        key=f"slices-list-{variant}",
-    )
+    names = [curve.trait for curve in result.curves]
+    name = st.selectbox("Loss over", names, key="slices-curve")
+    curve = next(curve for curve in result.curves if curve.trait == name)
+    points = tuple(replace(point, losses=(point.losses[number],)) for point in curve.points)
+    chart = figure(replace(curve, points=points), [variant], [finding.colour(variant)])
+    st.plotly_chart(chart, width="stretch", key=f"slices-curve-{name}-{variant}")
+    st.caption("Ranges with about equally many objects; bars: 95% intervals, not corrected for the number of ranges.")
+
+
+def _images(chosen: SliceLoss, result: Slices, finding: Finding, variant: str, draw_images: DrawImages) -> None:
+    st.text(f"{_title(chosen)}: {plural(chosen.truths, 'object')} on {plural(chosen.images, 'image')}")
+    left, right = st.columns(2)
+    with left:
+        st.download_button(
+            f"List of these {plural(chosen.images, 'image')}",
+            "\n".join(chosen.image_names) + "\n",
+            f"{chosen.trait}_{chosen.group}.txt".replace("/", "_"),
+            "text/plain",
+            on_click="ignore",
+            key=f"slices-list-{variant}",
+        )
+    with right:
+        st.download_button(
+            "CSV: the images of every slice",
+            result.images_to_csv,
+            "slices.csv",
+            "text/csv",
+            on_click="ignore",
+            key=f"slices-csv-{variant}",
+        )
     names = set(chosen.image_names)
     losses = [row for row in finding.details[variant].images if row.name in names and row.loss > 0]
+    if not losses:
+        st.text(f"On none of these images does {variant} lose an object or add a false alarm.")
     draw_images(losses[:SHOWN_IMAGES], "slice")
 
 
@@ -88,7 +139,7 @@ def _title(row: SliceLoss) -> str:
     return f"{row.meaning[0].upper()}{row.meaning[1:]}"
 
 
-def _table(rows: Sequence[SliceLoss], number: int) -> pd.DataFrame:
+def _frame(rows: Sequence[SliceLoss], number: int) -> pd.DataFrame:
     losses = [row.losses[number] for row in rows]
     return pd.DataFrame(
         {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qviz.features.accuracy.slice_loss import SliceLoss, Slices, VariantSliceLoss
+from qviz.features.slices.traits import is_of_images
 from qviz.formatting import interval, plural, points
 
 SHOWN = 5
@@ -17,13 +18,8 @@ def sentence(row: SliceLoss, loss: VariantSliceLoss, name: str) -> str:
     """
     bounds = interval(loss.excess.low, loss.excess.high)
     amount = f"{points(loss.excess.value)} {bounds}".rstrip()
-    word = "In" if is_of_images(row) else "Among"
+    word = "In" if is_of_images(row.meaning) else "Among"
     return f"{word} {row.meaning} {name} loses {amount} points of recall more than {word.lower()} the others."
-
-
-def is_of_images(row: SliceLoss) -> bool:
-    """Whether a slice is defined by a trait of images and not of objects."""
-    return "objects" not in row.meaning.split(" (")[0] or row.trait in ("crowding", "folder")
 
 
 def sentences(slices: Slices, variant: int, name: str) -> list[str]:

@@ -2,18 +2,22 @@
 
 A numeric trait of images, such as brightness, is cut into two groups where these differ most (Otsu's threshold over the
 images, with at least a tenth of them on each side). The cut depends only on the images, not on what the models find.
-Other traits have fixed groups. A trait with a single group is left out.
+Fields of the annotations and columns of a CSV file are traits as well (see `columns`); one with the name of a measured
+trait replaces it. Other traits have fixed groups. A trait with a single group is left out.
+
+`class+size` crosses two traits: its groups are the objects that are in a group of each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 import numpy as np
 
 from qviz.errors import SettingsError
+from qviz.features.slices.columns import Column, columns_of
 from qviz.features.slices.image_traits import ImageTraits
 from qviz.formatting import listed, three
 from qviz.structures import Dataset
@@ -22,6 +26,7 @@ MIN_SIDE = 0.1
 """Share of the images that each side of a cut must have."""
 MAX_GROUPS = 100
 """Of one trait: those with most objects."""
+CROSS = "+"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +39,7 @@ class Objects:
         areas, labels: Areas and category names as annotated.
         names: Names of the images.
         traits: Traits of the images; None for an image that could not be read.
+        columns: Name -> each further field of the images or objects.
     """
 
     image: np.ndarray
@@ -42,6 +48,7 @@ class Objects:
     labels: np.ndarray
     names: tuple[str, ...]
     traits: tuple[ImageTraits | None, ...]
+    columns: Mapping[str, Column] = field(default_factory=dict)
 
     @classmethod
     def of(cls, dataset: Dataset, traits: Sequence[ImageTraits | None]) -> Objects:
@@ -57,12 +64,22 @@ class Objects:
             np.array([label[int(number)] for number in ids], dtype=object),
             tuple(image.name for image in dataset.images),
             tuple(traits),
+            columns_of(dataset),
         )
 
     def number(self, name: str) -> np.ndarray:
         """(images,) values of an image trait, NaN where it is unknown."""
         values = [None if one is None else getattr(one, name) for one in self.traits]
         return np.array([np.nan if value is None else value for value in values], np.float64)
+
+    def continuous(self, name: str) -> np.ndarray | None:
+        """(n,) values of a continuous trait for each object, NaN where unknown; None if the trait has only groups."""
+        if (column := self.columns.get(name)) is not None:
+            numbers = column.numbers
+            return numbers if numbers is None or column.of_objects else numbers[self.image]
+        if name == "size":
+            return np.sqrt(self.areas)
+        return self.number(name)[self.image] if name in MEASURED else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,6 +110,26 @@ def _cut(trait: str, low: str, high: str, below: str, above: str) -> Callable[[O
         ]
 
     return groups
+
+
+def _column(name: str, column: Column, image: np.ndarray) -> Grouped:
+    """The groups by a field. `image` is the index of each object's image."""
+    subject = "objects" if column.of_objects else "images"
+    numbers = column.numbers
+    if numbers is None:
+        texts = column.texts
+        counts = dict(zip(*np.unique(texts.astype(str), return_counts=True), strict=True))
+        repeated = np.array([text if counts[text] > 1 else "" for text in texts], dtype=object)
+        groups = _values(repeated if column.of_objects else repeated[image], f"{subject} with {name} {{}}")
+        return [row for row in groups if row[0]]
+    cut = otsu(numbers[~np.isnan(numbers)])
+    if cut is None:
+        return []
+    of_objects = numbers if column.of_objects else numbers[image]
+    return [
+        (f"< {three(cut)}", f"{subject} with {name} < {three(cut)}", of_objects < cut),
+        (f"≥ {three(cut)}", f"{subject} with {name} ≥ {three(cut)}", of_objects >= cut),
+    ]
 
 
 def otsu(values: np.ndarray) -> float | None:
@@ -138,7 +175,7 @@ def _class(objects: Objects) -> Grouped:
 def _values(values: np.ndarray, meaning: str) -> Grouped:
     names, counts = np.unique(values.astype(str), return_counts=True)
     chosen = names[np.argsort(-counts, kind="stable")][:MAX_GROUPS]
-    return [(str(name), meaning.format(name), values == name) for name in chosen]
+    return [(str(name), meaning.replace("{}", str(name)), values == name) for name in chosen]
 
 
 def _size(objects: Objects) -> Grouped:
@@ -213,17 +250,43 @@ TRAITS: dict[str, Callable[[Objects], Grouped]] = {
 """Name of a trait -> function that groups objects by it."""
 
 
-def names_of(names: str | Sequence[str]) -> list[str]:
-    """The names of the chosen traits; `all` selects every trait. Raises SettingsError for an unknown name."""
+MEASURED = ("brightness", "contrast", "sharpness", "noise", "saturation")
+"""Traits of images that are numbers."""
+
+
+def names_of(names: str | Sequence[str], columns: Sequence[str] = ()) -> list[str]:
+    """The names of the chosen traits; `all` selects every trait and field, but crosses none.
+
+    Args:
+        names: Names, as a sequence or as text with commas; `class+size` crosses two traits.
+        columns: Names of the fields that the images or objects have.
+
+    Raises:
+        SettingsError: A name is unknown.
+    """
+    available = list(dict.fromkeys([*columns, *TRAITS]))
     given = names.split(",") if isinstance(names, str) else list(names)
-    chosen = [name.strip().lower().replace("-", "_") for name in given if name.strip()]
-    if chosen == ["all"]:
-        return list(TRAITS)
-    if unknown := [name for name in chosen if name not in TRAITS]:
-        raise SettingsError(f"There is no trait {unknown[0][:60]!r}; there are {listed(list(TRAITS), 30)}, and all.")
+    chosen: list[str] = []
+    for name in filter(None, map(str.strip, given)):
+        if name.lower() == "all" and "all" not in columns:
+            chosen += available
+        else:
+            chosen.append(_trait_name(name, available))
     if not chosen:
-        raise SettingsError(f"No trait is given; there are {listed(list(TRAITS), 30)}, and all.")
+        raise SettingsError(f"No trait is given; there are {listed(available, 30)}, and all.")
     return list(dict.fromkeys(chosen))
+
+
+def _trait_name(name: str, available: Sequence[str]) -> str:
+    if name in available:
+        return name
+    plain = {other.lower().replace("-", "_").replace(" ", "_"): other for other in reversed(available)}
+    if (same := plain.get(name.lower().replace("-", "_").replace(" ", "_"))) is not None:
+        return same
+    first, cross, second = name.partition(CROSS)
+    if cross and first and second and CROSS not in second:
+        return CROSS.join(_trait_name(part.strip(), available) for part in (first, second))
+    raise SettingsError(f"There is no trait {name[:60]!r}; there are {listed(available, 30)}, and all.")
 
 
 def groups_of(objects: Objects, names: Sequence[str]) -> tuple[list[Group], list[str]]:
@@ -231,7 +294,7 @@ def groups_of(objects: Objects, names: Sequence[str]) -> tuple[list[Group], list
     groups: list[Group] = []
     left_out = []
     for name in names:
-        rows = [row for row in TRAITS[name](objects) if row[2].any()]
+        rows = [row for row in _grouped(objects, name) if row[2].any()]
         if len(rows) < 2:
             left_out.append(name)
             continue
@@ -239,3 +302,31 @@ def groups_of(objects: Objects, names: Sequence[str]) -> tuple[list[Group], list
         groups += [Group(name, group, meaning, np.asarray(members, bool), eligible) for group, meaning, members in rows]
     sentence = f"These images do not differ in, or do not state: {listed(left_out, 20)}."
     return groups, [sentence] if left_out else []
+
+
+def _grouped(objects: Objects, name: str) -> Grouped:
+    if (column := objects.columns.get(name)) is not None:
+        return _column(name, column, objects.image)
+    if name in TRAITS:
+        return TRAITS[name](objects)
+    first, _, second = name.partition(CROSS)
+    return _crossed((first, _grouped(objects, first)), (second, _grouped(objects, second)))
+
+
+def _crossed(first: tuple[str, Grouped], second: tuple[str, Grouped]) -> Grouped:
+    """The groups of objects that are in a group of both traits, those with most objects first."""
+    rows = []
+    for group, meaning, members in first[1]:
+        for other, other_meaning, other_members in second[1]:
+            both = np.asarray(members, bool) & np.asarray(other_members, bool)
+            subject = "images" if is_of_images(meaning) and is_of_images(other_meaning) else "objects"
+            words = f"{subject} with {first[0]} {group} and {second[0]} {other}"
+            rows.append((f"{group}{CROSS}{other}", words, both))
+    rows = [row for row in rows if row[2].any()]
+    return sorted(rows, key=lambda row: -int(row[2].sum()))[:MAX_GROUPS]
+
+
+def is_of_images(meaning: str) -> bool:
+    """Whether a slice with this meaning is a set of images and not of objects: which of the words comes first."""
+    images, objects = meaning.find("images"), meaning.find("objects")
+    return images >= 0 and (objects < 0 or images < objects)

@@ -15,7 +15,7 @@ from qviz.features.accuracy.ap import average_precision, tables
 from qviz.features.accuracy.coco_matching import ClassTable, MatchTables
 from qviz.features.accuracy.gate import check_recall
 from qviz.features.accuracy.measured import operating_at
-from qviz.features.accuracy.operating import Operating, operate
+from qviz.features.accuracy.operating import Operating, operate, with_recoveries
 from qviz.features.accuracy.operating_at import read_at
 from qviz.features.accuracy.text_operating import operating_sentences
 from qviz.result import decode, encode
@@ -163,9 +163,10 @@ def evaluation(dataset: Dataset, *models: dict[int, Detections]) -> Evaluation:
 def test_another_threshold_needs_no_run(scenes: tuple[Dataset, dict[int, Detections], dict[int, Detections]]) -> None:
     dataset, *models = scenes
     result = evaluation(dataset, *models)
-    assert operating_at(result, dataset, 0.5) == result.operating
-    expected = operate("ab", LABELS, [tables(dataset, one, CLASSES) for one in models], "best")
-    assert operating_at(result, dataset, "best") == expected
+    matched = [tables(dataset, one, CLASSES) for one in models]
+    for at in (0.5, "best"):
+        expected = with_recoveries(operate("ab", LABELS, matched, at), LABELS, matched, at)
+        assert operating_at(result, dataset, at) == expected
 
 
 def test_the_gate_on_recall(scenes: tuple[Dataset, dict[int, Detections], dict[int, Detections]]) -> None:
