@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from qviz import __version__
+from qviz.cli import output
 from qviz.errors import QvizError
 
 COMMANDS = {
@@ -80,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
         parsed = build_parser(next((word for word in words if word in COMMANDS), "")).parse_args(words)
+        output.check_inputs_stay(parsed)
         status = parsed.run(parsed)
         sys.stdout.flush()
     except QvizError as error:

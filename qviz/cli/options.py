@@ -22,6 +22,17 @@ INPUTS = ("images", "dataset", "dataset_images", "calibration", "classes", "work
 SETTINGS = ("labels", "mean", "std", "channels", "resize", "decoder", "class_offset", "nms_iou", "max_detections")
 
 
+class OutputPath(type(Path())):  # type: ignore[misc]
+    """A file that a command writes. `output.check_inputs_stay` refuses one that the command also reads."""
+
+
+def names(text: str) -> str:
+    """An argparse type: names separated by commas, at least one."""
+    if not text.replace(",", "").strip():
+        raise argparse.ArgumentTypeError(f"{text!r} names nothing; give one or more names, separated by commas.")
+    return text
+
+
 def add_models(parser: argparse.ArgumentParser, variants: str | None = "+") -> None:
     """Add the arguments REF VARIANT... (`+`), REF [VARIANT...] (`*`), REF VARIANT (`1`), or only REF (None)."""
     parser.add_argument("reference", type=Path, metavar="REF", help=".tflite file, SavedModel, .keras or .h5")
@@ -58,7 +69,7 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
 
 def add_classes(parser: argparse.ArgumentParser) -> None:
     """Add --classes NAME,..."""
-    parser.add_argument("--classes", metavar="NAME,...", help="count objects of these classes only")
+    parser.add_argument("--classes", type=names, metavar="NAME,...", help="count objects of these classes only")
 
 
 def add_calibration(parser: argparse.ArgumentParser, required: bool = False) -> None:

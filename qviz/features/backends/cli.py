@@ -28,8 +28,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     options.add_dataset(parser)
     parser.add_argument(
         "--on",
+        type=options.names,
         metavar="LIST",
-        default="",
         help="of xnnpack,builtin,reference,gpu,micro (default: all that are available); the first that runs a file is"
         " what the others are compared with",
     )
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     options.check_one_source(args)
     if not args.images and args.dataset is None:
         raise ImageError("No image is given; give --images PATH... or --dataset FILE.")
-    names = [name.strip() for name in args.on.split(",") if name.strip()]
+    names = [name.strip() for name in (args.on or "").split(",") if name.strip()]
     with options.session_of(args) as session:
         result = session.backends(on=names, score=args.score, iou=args.iou, first_difference=args.first_difference)
     options.remark([f"{row.name}: {row.reason}" for row in result.backends if not row.available])

@@ -32,7 +32,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     text = "check what a device returned, and decode it into results that can be given in place of a VARIANT"
     read = actions.add_parser("read", help=text, description=text)
     read.add_argument("folder", type=Path, metavar="FOLDER")
-    read.add_argument("-o", "--output", type=Path, required=True, metavar="RESULTS.json")
+    read.add_argument("-o", "--output", type=options.OutputPath, required=True, metavar="RESULTS.json")
     read.add_argument(
         "--outputs",
         type=Path,

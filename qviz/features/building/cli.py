@@ -21,7 +21,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     options.add_models(parser, None)
     parser.add_argument("--recipe", required=True, metavar="NAME", help="e.g. int8, dynamic_range; see --recipes")
     parser.add_argument("--recipes", action=_ListRecipes, nargs=0, help="list all recipes and algorithms")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the .tflite file to write")
+    parser.add_argument(
+        "-o", "--output", type=options.OutputPath, required=True, metavar="FILE", help="the .tflite file to write"
+    )
     _add_calibration(parser)
     parser.add_argument("--io", default="float", metavar="float|int8|uint8|int16", help="type of inputs and outputs")
     parser.add_argument(
@@ -34,7 +36,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--cures",
-        default="",
+        type=options.names,
         metavar="NAME,...",
         help="split_head, equalize, round_weights, correct_biases: changes that need no labels",
     )
@@ -58,7 +60,7 @@ def _add_calibration(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--save-ranges",
-        type=Path,
+        type=options.OutputPath,
         metavar="FILE",
         help="write the measured ranges to a file, to build other recipes from",
     )
@@ -118,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
         built = session.quantize(
             args.recipe,
             ranges=args.ranges,
-            cures=args.cures,
+            cures=args.cures or (),
             keep_ranges=args.save_ranges is not None,
             io=args.io,
             algorithm=args.algorithm,

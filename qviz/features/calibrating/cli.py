@@ -50,7 +50,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="seed of the draws, of the split of the images and of the random numbers",
     )
     parser.add_argument(
-        "--mistakes", default="all", metavar="LIST", help="names separated by commas, all or none (default all)"
+        "--mistakes",
+        type=options.names,
+        default="all",
+        metavar="LIST",
+        help="names separated by commas, all or none (default all)",
     )
     options.add_common(parser, score=0.001, detects=True)
 

@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
+    return tuple(word.strip() for word in options.names(text).split(",") if word.strip())
 
 
 def _severities(text: str) -> tuple[int, ...]:

@@ -32,7 +32,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="build the cures, measure them on images that neither calibration nor search has used, write the best",
     )
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="with --fix: the .tflite file to write")
+    parser.add_argument(
+        "-o", "--output", type=options.OutputPath, metavar="FILE", help="with --fix: the .tflite file to write"
+    )
     options.add_calibration(parser)
     parser.add_argument(
         "--integers-only", action="store_true", help="with --fix: only cures that compute on integers alone"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qviz.cli import options, output
@@ -35,7 +34,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--model-explorer",
-        type=Path,
+        type=options.OutputPath,
         metavar="FILE",
         help="write cumulative SQNR to this file too, as custom node data for Google's Model Explorer",
     )

@@ -20,19 +20,29 @@ def add(parser: argparse.ArgumentParser) -> None:
         "reference", type=Path, nargs="?", metavar="REF", help=".tflite file, SavedModel, .keras or .h5"
     )
     parser.add_argument("variants", type=Path, nargs="*", metavar="VARIANT", help="quantized variants of it")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.html", help="the page to write")
+    parser.add_argument(
+        "-o", "--output", type=options.OutputPath, required=True, metavar="FILE.html", help="the page to write"
+    )
     options.add_dataset(parser)
     options.add_images(parser, required=False)
     group = parser.add_argument_group("study: everything on the page, in a file that needs neither models nor images")
-    group.add_argument("--save-study", type=Path, metavar="FILE", help="write it beside the page")
+    group.add_argument("--save-study", type=options.OutputPath, metavar="FILE", help="write it beside the page")
     group.add_argument(
         "--study", type=Path, metavar="FILE", help="make the page from a saved study; nothing is computed"
     )
     group = parser.add_argument_group("page")
     group.add_argument(
-        "--sections", metavar="LIST", help="names separated by commas (default: every section that has content)"
+        "--sections",
+        type=options.names,
+        metavar="LIST",
+        help="names separated by commas (default: every section that has content)",
     )
-    group.add_argument("--also", metavar="LIST", help="robustness, tradeoff: these take minutes, so only on request")
+    group.add_argument(
+        "--also",
+        type=options.names,
+        metavar="LIST",
+        help="robustness, tradeoff: these take minutes, so only on request",
+    )
     group.add_argument(
         "--note", action="append", default=[], metavar="SECTION=TEXT", help="text at the head of a section; repeatable"
     )

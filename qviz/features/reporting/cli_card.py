@@ -12,7 +12,9 @@ from qviz.formatting import plural
 def add(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "A study is written by: qviz report REF VARIANT... --dataset FILE --save-study STUDY -o PAGE.html"
     parser.add_argument("study", type=Path, metavar="STUDY", help="a file of qviz report --save-study")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.md", help="the card to write")
+    parser.add_argument(
+        "-o", "--output", type=options.OutputPath, required=True, metavar="FILE.md", help="the card to write"
+    )
     options.add_output(parser, csv=False)
 
 

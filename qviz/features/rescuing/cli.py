@@ -47,7 +47,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--integers-only", action="store_true", help="no operator in float: 16-bit activations for a few instead"
     )
     parser.add_argument("--tries", type=int, default=60, metavar="N", help="maximum number of candidates (default 60)")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the .tflite file to write")
+    parser.add_argument(
+        "-o", "--output", type=options.OutputPath, required=True, metavar="FILE", help="the .tflite file to write"
+    )
     options.add_common(parser, score=0.001, detects=True)
 
 

@@ -27,8 +27,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--steps", type=int, default=DEFAULT_STEPS, metavar="N", help=f"training steps (default {DEFAULT_STEPS})"
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the .tflite file to write")
-    parser.add_argument("--save-float", type=Path, metavar="FILE", help="write the trained network as float32, too")
+    parser.add_argument(
+        "-o", "--output", type=options.OutputPath, required=True, metavar="FILE", help="the .tflite file to write"
+    )
+    parser.add_argument(
+        "--save-float", type=options.OutputPath, metavar="FILE", help="write the trained network as float32, too"
+    )
     options.add_common(parser)
 
 
