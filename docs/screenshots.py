@@ -1,13 +1,24 @@
-"""The pictures of the README, taken of the dashboard on its sample: `make screenshots` (needs Chromium)."""
+"""Pictures of the dashboard, taken with Chromium.
+
+`make screenshots` takes those of the README, on the sample. `python docs/screenshots.py --all FOLDER` takes every page
+in four sizes, light and dark, on the sample and, with `--files MODEL... IMAGES.zip`, on files of your own, and the
+states in which a page has no data, is computing, or was given files that it cannot read. Look at them after a change of
+style or layout.
+"""
 
 from __future__ import annotations
 
+import argparse
+import os
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +36,17 @@ PAGES = {
     "variants": ("/variants", "Measure", "Where the time goes", 900),
     "report": ("/report", "Make the report", "Download", 1000),
 }
+MENU = (
+    *("", "diagnosis", "compare", "layers", "accuracy", "robustness", "backends", "video", "variants", "report"),
+    "glossary",
+)
+SIZES = {"1280": (1280, 800), "1920": (1920, 1080), "3840": (3840, 2160), "390": (390, 844)}
+SCHEMES = ("light", "dark")
 PATIENCE = 180_000
+DRAWN = 4000
+"""Milliseconds in which charts and thumbnails are drawn after the script has ended."""
+INPUT = '[data-testid="stFileUploaderDropzone"] input[type="file"]'
+IDLE = '[data-testid="stApp"][data-test-script-state="notRunning"]'
 
 
 def free_port() -> int:
@@ -56,21 +77,138 @@ def take(browser: Any, address: str, name: str) -> None:
     page.close()
 
 
-def main() -> None:
+def idle(page: Any) -> None:
+    """Wait until the script has ended and drawn, or for a minute: a running job keeps it busy."""
+    try:
+        page.wait_for_selector(IDLE, timeout=PATIENCE / 3)
+        page.wait_for_function("() => !document.querySelector('[data-testid=stProgress]')", timeout=PATIENCE / 3)
+    except Exception as error:  # the picture shows what there is
+        print(f"{page.url}: {str(error).splitlines()[0]}", flush=True)
+    page.wait_for_timeout(DRAWN)
+
+
+def shoot(page: Any, folder: Path, name: str, sizes: tuple[str, ...] = tuple(SIZES)) -> None:
+    """Take what the page shows in these sizes, light and dark."""
+    for size in sizes:
+        width, height = SIZES[size]
+        page.set_viewport_size({"width": width, "height": height})
+        for scheme in SCHEMES:
+            page.emulate_media(color_scheme=scheme)
+            page.wait_for_timeout(1200)
+            page.screenshot(path=folder / f"{name}-{size}-{scheme}.png")
+    print(name, flush=True)
+
+
+def dropped(page: Any, files: list[Path]) -> str:
+    """Drop files on the page, and return the query of the project that they become."""
+    page.locator(INPUT).first.set_input_files(files)
+    page.wait_for_url("**project=*", timeout=PATIENCE)
+    idle(page)
+    return f"?{page.url.split('?')[1]}"
+
+
+def on_sample(page: Any, address: str, folder: Path, files: list[Path]) -> None:
+    for path in MENU:
+        page.goto(f"{address}/{path}")
+        idle(page)
+        shoot(page, folder, f"sample-{path or 'overview'}", tuple(SIZES))
+
+
+def on_files(page: Any, address: str, folder: Path, files: list[Path]) -> None:
+    if not files:
+        return
+    page.goto(address)
+    idle(page)
+    query = dropped(page, files)
+    for path in MENU[:-1]:
+        page.goto(f"{address}/{path}{query}")
+        idle(page)
+        shoot(page, folder, f"files-{path or 'overview'}", ("1280", "1920"))
+
+
+def empty(page: Any, address: str, folder: Path, files: list[Path]) -> None:
+    page.goto(address)
+    idle(page)
+    page.get_by_text("Projects", exact=True).click()
+    page.get_by_role("button", name="New empty project").click()
+    page.wait_for_url("**project=*", timeout=PATIENCE)
+    query = page.url.split("?")[1]
+    for path in MENU[:-1]:
+        page.goto(f"{address}/{path}?{query}")
+        idle(page)
+        shoot(page, folder, f"empty-{path or 'overview'}", ("1280",))
+
+
+def running(page: Any, address: str, folder: Path, files: list[Path]) -> None:
+    """Pages with a job that has just started, and Overview with its tray."""
+    for path, button in (("variants?tab=Build", "Build"), ("variants", "Measure"), ("report", "Make the report")):
+        page.goto(f"{address}/{path}")
+        idle(page)
+        page.get_by_role("button", name=button, exact=True).last.click(timeout=PATIENCE)
+        page.wait_for_timeout(1500)
+        shoot(page, folder, f"running-{button.split()[0].lower()}", ("1280",))
+    page.goto(address)
+    shoot(page, folder, "running-overview", ("1280",))
+
+
+def failed(page: Any, address: str, folder: Path, files: list[Path]) -> None:
+    """Files that cannot be read."""
+    broken = {"broken.tflite": b"TFL3" * 9, "photo.jpg": b"no photo", "labels.json": b'{"a": 1}', "notes.docx": b"PK"}
+    page.goto(address)
+    idle(page)
+    content = [{"name": name, "mimeType": "", "buffer": data} for name, data in broken.items()]
+    page.locator(INPUT).first.set_input_files(content)
+    page.get_by_text("photo.jpg").first.wait_for(timeout=PATIENCE)
+    idle(page)
+    shoot(page, folder, "failed-overview", ("1280", "390"))
+
+
+SCENES: dict[str, Callable[[Any, str, Path, list[Path]], None]] = {
+    "sample": on_sample,
+    "files": on_files,
+    "empty": empty,
+    "running": running,
+    "failed": failed,
+}
+
+
+@contextmanager
+def dashboard() -> Iterator[str]:
+    """The address of a server of its own, whose projects are deleted at the end."""
     port = free_port()
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
-    server = subprocess.Popen([*command, "--server.headless", "true"], cwd=DOCS.parent)
-    try:
-        address = f"http://127.0.0.1:{port}"
-        wait_for(address)
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-            for name in sys.argv[1:] or PAGES:
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "QVIZ_DATA": folder}
+        options = ["--server.headless", "true", "--server.fileWatcherType", "none"]
+        server = subprocess.Popen([*command, *options], cwd=DOCS.parent, env=environment)
+        try:
+            address = f"http://127.0.0.1:{port}"
+            wait_for(address)
+            yield address
+        finally:
+            server.terminate()
+            server.wait(timeout=30)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help=f"of the README's pictures ({', '.join(PAGES)}), or of scenes")
+    parser.add_argument("--all", type=Path, metavar="FOLDER", help=f"take all pages; scenes: {', '.join(SCENES)}")
+    parser.add_argument("--files", type=Path, nargs="+", default=[], help="models and a zip of images, dropped at once")
+    args = parser.parse_args()
+    with dashboard() as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        if args.all is None:
+            for name in args.names or PAGES:
                 take(browser, address, name)
-            browser.close()
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
+        else:
+            args.all.mkdir(parents=True, exist_ok=True)
+            for name in args.names or SCENES:
+                page = browser.new_page(viewport={"width": 1280, "height": 800})
+                page.set_default_timeout(PATIENCE)
+                SCENES[name](page, address, args.all, args.files)
+                page.close()
+        browser.close()
 
 
 if __name__ == "__main__":

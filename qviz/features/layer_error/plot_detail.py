@@ -27,18 +27,36 @@ HEAT = [[0, "rgba(255,120,0,0)"], [0.2, "rgba(255,110,0,.15)"], [0.5, "rgba(240,
 
 
 def value_histograms(detail: LayerDetail, colour: str) -> go.Figure:
-    """FP32's values filled, the variant's as a line; the variant's range is a band, and values outside it are red."""
-    figure = go.Figure()
+    """FP32's values filled, the variant's as a line; the variant's range is a band, and values outside it are red.
+
+    The layout is one dictionary, because plotly's functions that add lines and bands take three times as long.
+    """
     shown = detail.histogram
-    figure.add_trace(_steps("FP32", shown.edges, shown.reference, REFERENCE, fill=True))
-    figure.add_trace(_steps("variant", shown.edges, shown.variant, colour, fill=False))
-    if detail.values.representable is not None:
-        _range(figure, detail, colour)
-    figure.update_xaxes(title="value of the activation", range=[float(shown.edges[0]), float(shown.edges[-1])])
     top = math.log10(max(int(shown.reference.max()), int(shown.variant.max()), 1)) + 0.2
-    figure.update_yaxes(title="values (log scale)", type="log", range=[-0.3, top], exponentformat="power", dtick=1)
-    margin, legend = {**MARGIN, "t": TWO_LINES}, {**LEGEND, "y": 1.09}
-    return figure.update_layout(height=HEIGHT, margin=margin, legend=legend, hovermode="x unified")
+    traces = [
+        _steps("FP32", shown.edges, shown.reference, REFERENCE, fill=True),
+        _steps("variant", shown.edges, shown.variant, colour, fill=False),
+    ]
+    layout = {
+        "xaxis": {
+            "title": {"text": "value of the activation"},
+            "range": [float(shown.edges[0]), float(shown.edges[-1])],
+        },
+        "yaxis": {
+            "title": {"text": "values (log scale)"},
+            "type": "log",
+            "range": [-0.3, top],
+            "exponentformat": "power",
+            "dtick": 1,
+        },
+        "height": HEIGHT,
+        "margin": {**MARGIN, "t": TWO_LINES},
+        "legend": {**LEGEND, "y": 1.09},
+        "hovermode": "x unified",
+    }
+    if detail.values.representable is not None:
+        layout |= _range(detail, colour)
+    return go.Figure(traces, layout)
 
 
 def _steps(name: str, edges: np.ndarray, counts: np.ndarray, colour: str, fill: bool) -> go.Scatter:
@@ -57,22 +75,30 @@ def _steps(name: str, edges: np.ndarray, counts: np.ndarray, colour: str, fill: 
     )
 
 
-def _range(figure: go.Figure, detail: LayerDetail, colour: str) -> None:
+def _range(detail: LayerDetail, colour: str) -> dict[str, object]:
+    """The shapes and the annotation that show the representable range."""
     low, high = detail.values.representable or (0.0, 0.0)
-    figure.add_vrect(x0=low, x1=high, fillcolor=colour, opacity=0.09, line_width=0, layer="below")
     edges, (lowest, highest) = detail.histogram.edges, detail.values.reference
     half = (detail.layer.scale or 0.0) / 2  # values up to half a step beyond the end are rounded, not clipped
-    sides = (float(edges[0]), low, lowest < low - half), (high, float(edges[-1]), highest > high + half)
-    for x0, x1, beyond in sides:
-        if beyond:
-            figure.add_vrect(x0=x0, x1=x1, fillcolor=CLIPPED, opacity=0.14, line_width=0, layer="below")
-    for end in (low, high):
-        figure.add_vline(x=end, line={"width": 1, "dash": "dash", "color": colour})
+    bands = [(low, high, colour, 0.09)]
+    if lowest < low - half:
+        bands.append((float(edges[0]), low, CLIPPED, 0.14))
+    if highest > high + half:
+        bands.append((high, float(edges[-1]), CLIPPED, 0.14))
+    tall = {"xref": "x", "yref": "y domain", "y0": 0, "y1": 1}
+    shapes: list[dict[str, object]] = [
+        {**tall, "type": "rect", "x0": x0, "x1": x1, "fillcolor": ink, "opacity": opacity, "layer": "below"}
+        | {"line": {"width": 0}}
+        for x0, x1, ink, opacity in bands
+    ]
+    shapes += [
+        {**tall, "type": "line", "x0": end, "x1": end, "line": {"width": 1, "dash": "dash", "color": colour}}
+        for end in (low, high)
+    ]
     # below the legend, because within the chart it would cover a line or the other end's label
     corner = {"xref": "paper", "x": 1, "xanchor": "right", "yref": "paper", "y": 1, "yanchor": "bottom"}
-    figure.add_annotation(
-        text=f"representable range: {low:.4g} to {high:.4g}", showarrow=False, font={"size": 12}, **corner
-    )
+    text = f"representable range: {low:.4g} to {high:.4g}"
+    return {"shapes": shapes, "annotations": [{"text": text, "showarrow": False, "font": {"size": 12}, **corner}]}
 
 
 def weight_channels(detail: LayerDetail, colour: str) -> go.Figure:
