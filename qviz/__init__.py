@@ -32,6 +32,7 @@ _ANALYSES = (
         "detect",
         "diagnose",
         "evaluate",
+        "export",
         "info",
         "layers",
         "noise_budget",

@@ -9,6 +9,7 @@ file that `--qviz-summary` names; on GitHub the default is the job summary.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -39,11 +40,17 @@ class _Run:
     Attributes:
         item: The test that is running.
         summary: The file to which summaries are appended; None if none are written.
+        sarif: The file that gets the alerts of all calls at the end of the run; None if none is written.
+        pictures: Folder for pictures of the worst images, a new folder in it for each call; None for no pictures.
+        alerts: The SARIF runs of the calls so far.
     """
 
     def __init__(self) -> None:
         self.item: pytest.Item | None = None
         self.summary: Path | None = None
+        self.sarif: Path | None = None
+        self.pictures: Path | None = None
+        self.alerts: list[dict[str, Any]] = []
         self._engine: Engine | None = None
         self._open = ExitStack()
 
@@ -71,16 +78,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FILE",
         help=f"append a page of Markdown for each assert_quantized (default: the file in ${SUMMARY_VARIABLE}, if set)",
     )
+    group.addoption("--qviz-sarif", metavar="FILE", help="write failed gates and warnings about files as SARIF")
+    group.addoption(
+        "--qviz-worst-images", metavar="FOLDER", help="write small pictures of the six worst images of each gate"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Determine the file to which summaries are appended."""
+    """Determine the files that are written."""
     name = config.getoption("--qviz-summary") or os.environ.get(SUMMARY_VARIABLE)
-    _run.summary = Path(name) if name else None
+    _run.summary, _run.sarif, _run.pictures = (
+        Path(text) if text else None
+        for text in (name, config.getoption("--qviz-sarif"), config.getoption("--qviz-worst-images"))
+    )
 
 
 def pytest_unconfigure() -> None:
-    """Stop the worker processes."""
+    """Write the alerts and stop the worker processes."""
+    if _run.sarif is not None:
+        _run.sarif.write_text(json.dumps({"version": "2.1.0", "runs": _run.alerts}), encoding="utf-8")
     _run.close()
 
 
@@ -153,9 +169,23 @@ def assert_quantized(
         >>> assert_quantized("float32.tflite", "int8.tflite", "coco.json", max_ap_loss=0.01, confident="lower")
     """
     __tracebackhide__ = True
-    from qviz.errors import SettingsError
-    from qviz.features.accuracy.gate import check_losses, check_recall
     from qviz.session import Session
+
+    _check(max_ap_loss, max_recall_loss, slices, confident)
+    given = {"engine": _run.engine(), "classes": classes, **options}
+    with Session(reference, variant, dataset=dataset, dataset_images=dataset_images, **given) as session:
+        result = session.evaluate(at=at, slices=slices)
+        worst = _worst_images(session)
+    gates = _gates(result, max_ap_loss, max_recall_loss, confident, strict, slices is not None)
+    _record(result, gates, worst, (Path(reference), Path(variant)))
+    if faults := [text for gate in gates for text in _faults(gate)]:
+        raise QuantizationLoss("\n".join([f"qviz: {result}", *faults]))
+    return result
+
+
+def _check(max_ap_loss: float | None, max_recall_loss: float | None, slices: object, confident: str | None) -> None:
+    """Raises SettingsError for arguments that cannot be used, before a model runs."""
+    from qviz.errors import SettingsError
 
     if max_ap_loss is None and max_recall_loss is None:
         raise SettingsError(NO_LIMIT)
@@ -163,18 +193,37 @@ def assert_quantized(
         raise SettingsError("slices are compared in recall: give max_recall_loss, e.g. max_recall_loss=0.02.")
     if confident not in (None, "lower", "upper"):
         raise SettingsError(f"confident is {confident!r}; give 'lower', 'upper' or None.")
-    given = {"engine": _run.engine(), "classes": classes, **options}
-    with Session(reference, variant, dataset=dataset, dataset_images=dataset_images, **given) as session:
-        result = session.evaluate(at=at, slices=slices)
+
+
+def _gates(
+    result: Evaluation,
+    max_ap_loss: float | None,
+    max_recall_loss: float | None,
+    confident: str | None,
+    strict: bool,
+    slices: bool,
+) -> list[Gate]:
+    """The outcome of each limit that is given."""
+    from qviz.features.accuracy.gate import check_losses, check_recall
+
     gates = []
     if max_ap_loss is not None:
         gates.append(check_losses(result, max_ap_loss, confident, strict))
     if max_recall_loss is not None:
-        gates.append(check_recall(result, max_recall_loss, confident, strict, slices is not None))
-    _record(result, gates)
-    if faults := [text for gate in gates for text in _faults(gate)]:
-        raise QuantizationLoss("\n".join([f"qviz: {result}", *faults]))
-    return result
+        gates.append(check_recall(result, max_recall_loss, confident, strict, slices))
+    return gates
+
+
+def _worst_images(session: Session) -> str:
+    """Write the pictures of the worst images, if there are to be any, and return their table as Markdown."""
+    from qviz.features.exporting import save_worst
+    from qviz.features.exporting.text import worst_tables
+
+    if _run.pictures is None:
+        return ""
+    _run.pictures.mkdir(parents=True, exist_ok=True)
+    folder = _run.pictures / f"gate_{len(list(_run.pictures.iterdir())) + 1:02d}"
+    return worst_tables(save_worst([session.export(model.name) for model in session.models[1:]], folder))
 
 
 def _faults(gate: Gate) -> list[str]:
@@ -186,18 +235,21 @@ def _faults(gate: Gate) -> list[str]:
     return [f"{NAMES[gate.measure]}, at most {limit_text(gate.limit)} lost: {gate.outcome}.", *gate.sentences]
 
 
-def _record(result: Evaluation, gates: Sequence[Gate]) -> None:
-    """Set the test's properties and append the page of Markdown."""
+def _record(result: Evaluation, gates: Sequence[Gate], worst: str, files: Sequence[Path]) -> None:
+    """Set the test's properties, keep its alerts and append the page of Markdown."""
+    from qviz import __version__
     from qviz.features.accuracy.text import markdown
+    from qviz.features.exporting.text_sarif import sarif
 
     if _run.item is not None:
         properties = _short_metrics(result)
         properties |= {f"{PREFIX}{gate.measure}_gate": gate.outcome for gate in gates}
         _run.item.user_properties.extend(properties.items())
+    _run.alerts += sarif(result, gates, files, __version__)["runs"]
     if _run.summary is None:
         return
     with _run.summary.open("a", encoding="utf-8") as file:
-        file.write(markdown(result, *gates) + "\n")
+        file.write("\n".join(filter(None, [markdown(result, *gates), worst])) + "\n")
 
 
 def _short_metrics(result: Evaluation) -> dict[str, Any]:

@@ -187,7 +187,9 @@ class SessionInputs:
         name = f"{reference.name} + {built.recipe}.tflite"
         return replace(built, warnings=lint_built(self.context, reference, built.data, name))
 
-    def _pair(self, variant: str | int | None, images: ImageFiles) -> tuple[LoadedModel, LoadedModel]:
+    def _pair(
+        self, variant: str | int | None, images: ImageFiles | Sequence[EncodedImage]
+    ) -> tuple[LoadedModel, LoadedModel]:
         """The reference and one variant, with settings completed for these images."""
         chosen = self.variant(variant)
         models = {model.name: model for model in self.models_for(images)}

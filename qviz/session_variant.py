@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from qviz.datasets.files import ImageFiles
     from qviz.features.detection.models import LoadedModel
     from qviz.features.diagnosis import Diagnosis
+    from qviz.features.exporting import Export
     from qviz.features.layer_error import LayerErrors
     from qviz.features.layer_error.noise import NoiseBudget
     from qviz.features.tracing import Trace
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 PAGE_SCORE = 0.25
 """Minimum confidence of objects that people look at."""
+MAX_EXPORTED = 200
+"""Images of a dataset that are compared to find the worst ones."""
 Variant = str | int | None
 """A variant's name, a unique part of it, or its number from 1; None if there is only one."""
 
@@ -45,6 +48,40 @@ class VariantAnalyses(SessionInputs):
         files = self.images_of(images)
         reference, chosen = self._pair(variant, files)
         return layers(self.context, reference, chosen, files, local_inputs=local_inputs)
+
+    def export(
+        self,
+        variant: Variant = None,
+        images: Sources = (),
+        *,
+        form: str = "pictures",
+        score: float = PAGE_SCORE,
+        worst: int | None = None,
+    ) -> Export:
+        """The images and what a variant does to their objects, for other tools.
+
+        Args:
+            images: By default the session's, or 200 of its dataset's, evenly spread.
+            form: `pictures`, `coco`, `yolo` or `fiftyone`; see `qviz.features.exporting`.
+            score: Minimum confidence of an object, in [0, 1].
+            worst: Maximum number of images, the most damaged first; None: as many as the form usually has.
+
+        Returns:
+            `result.save(folder)` writes the files.
+
+        Raises:
+            SettingsError: There is no such form.
+        """
+        from qviz.features.exporting import export
+        from qviz.structures.dataset import spread
+
+        files: ImageFiles | list[EncodedImage]
+        if as_paths(images) or self.images or self.dataset is None:
+            files = self.images_of(images)
+        else:
+            files = [image.encoded() for image in spread(self.dataset_of().images, MAX_EXPORTED)]
+        reference, chosen = self._pair(variant, files)
+        return export(self.context, reference, chosen, files, form=form, score=score, worst=worst)
 
     def noise_budget(self, variant: Variant = None, images: Sources = (), *, score: float = PAGE_SCORE) -> NoiseBudget:
         """How much the choice of kernels alone changes a variant's detections.

@@ -46,6 +46,7 @@ COMMANDS = {
     "report": ("qviz.features.reporting.cli", "one self-contained HTML page for the meeting"),
     "card": ("qviz.features.reporting.cli_card", "a model card in Markdown, from a saved study"),
     "doctor": ("qviz.features.installation.cli", "versions, machine, limits and a self-test: what a bug report needs"),
+    "export": ("qviz.features.exporting.cli", "images and objects for FiftyOne, COCO, YOLO, or as pictures"),
     "app": ("qviz.cli.app", "open the dashboard on these files"),
 }
 """Command -> (its module, with `add(parser)` and `run(args) -> exit status`; one line on what the command does)."""

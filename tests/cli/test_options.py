@@ -81,6 +81,7 @@ def lines(sample: Sample, folder: Path) -> dict[str, list[object]]:
         "info": [variant],
         "detect": [variant, "--images", image],
         "compare": [reference, variant, "--images", image],
+        "export": [reference, variant, "--images", image, "--as", "coco", "-o", folder / "relabel"],
         "evaluate": [reference, variant, *data],
         "dataset": [sample.annotations, "--dataset-images", sample.images],
         "robustness": [reference, variant, "--images", image, "--corruptions", "night", "--severities", "3"],

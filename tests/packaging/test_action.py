@@ -15,7 +15,7 @@ from qviz.cli import build_parser
 from tests.conftest import ROOT
 
 ACTION: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text())
-GATE = ACTION["runs"]["steps"][-1]
+GATE = next(step for step in ACTION["runs"]["steps"] if step.get("name") == "Gate")
 PRINTS_ITS_ARGUMENTS = '#!/bin/sh\nfor argument; do printf "%s\\n" "$argument"; done\n'
 
 
@@ -28,6 +28,7 @@ def words_of(folder: Path, **inputs: str) -> list[str]:
         variable: values[text.removeprefix("${{ inputs.").removesuffix(" }}")] for variable, text in GATE["env"].items()
     }
     environment |= {"PATH": f"{folder}:{os.environ['PATH']}", "GITHUB_STEP_SUMMARY": "summary.md"}
+    environment |= {"RUNNER_TEMP": str(folder), "GITHUB_OUTPUT": str(folder / "outputs")}
     bash = shutil.which("bash") or pytest.skip("there is no bash")
     ended = subprocess.run(
         [bash, "-euo", "pipefail", "-c", GATE["run"]], env=environment, capture_output=True, text=True
@@ -41,6 +42,9 @@ def test_the_script_calls_evaluate(tmp_path: Path) -> None:
     args = build_parser("evaluate").parse_args(words)
     assert (str(args.reference), [str(path) for path in args.variants]) == ("a b.tflite", ["c.tflite", "d.tflite"])
     assert (args.max_ap_loss, args.confident, str(args.markdown)) == (0.02, "lower", "summary.md")
+    outputs = dict(line.split("=", 1) for line in (tmp_path / "outputs").read_text().splitlines())
+    assert outputs["sarif"] == str(args.sarif)
+    assert args.worst_images.parent == args.sarif.parent and str(args.sarif.parent) == outputs["folder"]
 
 
 def test_inputs_are_never_run_as_shell(tmp_path: Path) -> None:

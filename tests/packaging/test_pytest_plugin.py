@@ -62,6 +62,7 @@ def outcome(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     is_registered = any(entry.value == "qviz.pytest_plugin" for entry in entry_points(group="pytest11"))
     plugin = [] if is_registered else ["-p", "qviz.pytest_plugin"]  # qviz is not installed
     call = [sys.executable, "-m", "pytest", *plugin, "-p", "no:cacheprovider", "--junitxml=junit.xml"]
+    call += ["--qviz-sarif=alerts.sarif", "--qviz-worst-images=worst"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "GITHUB_STEP_SUMMARY": "summary.md"}
     ended = subprocess.run([*call, "test_gate.py"], cwd=folder, env=environment, capture_output=True, text=True)
     return folder, ended.stdout + ended.stderr
@@ -95,6 +96,21 @@ def test_the_summary_has_a_page_for_each_call(outcome: tuple[Path, str]) -> None
     text = (folder / "summary.md").read_text()
     assert text.count("## qviz: three.json, 3 images") == 4
     assert text.count("**failed** by") == 3  # test_bad fails in AP and in recall
+
+
+def test_failed_gates_are_alerts_and_the_worst_images_are_pictures(outcome: tuple[Path, str]) -> None:
+    folder, _ = outcome
+    runs = json.loads((folder / "alerts.sarif").read_text())["runs"]
+    assert len(runs) == 4
+    rows = [row for run in runs for row in run["results"] if row["level"] == "error"]
+    wrong = next(row for row in rows if "int8_wrong_range" in row["message"]["text"])
+    assert wrong["ruleId"] == "ap-loss" and "the gate asks for at most 1.0 AP points lost" in wrong["message"]["text"]
+    (place,) = wrong["locations"]
+    uri = place["physicalLocation"]["artifactLocation"]["uri"]
+    assert uri.startswith("file:///") and uri.endswith("/ssdlite_mobilenet_v2_int8_wrong_range.tflite")
+    pictures = sorted(path.relative_to(folder).as_posix() for path in (folder / "worst").rglob("*.jpg"))
+    assert pictures == [f"worst/gate_{call:02d}/worst_{image:02d}.jpg" for call in range(1, 5) for image in range(1, 4)]
+    assert "`gate_02/worst_01.jpg`" in (folder / "summary.md").read_text()
 
 
 def test_without_a_limit_nothing_runs() -> None:

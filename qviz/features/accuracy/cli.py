@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qviz.cli import options, output
+from qviz.cli import gate_files, options, output
 from qviz.errors import DatasetError, SettingsError
 from qviz.features.accuracy import cli_operating
 from qviz.features.accuracy.operating_at import BEST, read_at
@@ -52,6 +52,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--strict", action="store_true", help="exit with 2 if the interval is too wide to decide")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="append a summary for a pull request or a CI job")
+    gate_files.add(parser)
     options.add_common(parser, score=0.001, detects=True)
 
 
@@ -61,11 +62,13 @@ def run(args: argparse.Namespace) -> int:
         point = BEST if args.at is None else args.at
         slices = "all" if args.gate_slices and args.slices is None else args.slices
         result = session.evaluate(score=args.score, reference_as_truth=args.reference_as_truth, at=point, slices=slices)
+        worst = gate_files.worst_images(session, args.worst_images)
     options.remark_warnings(result.warnings)
     options.remark(result.remarks)
     gates = cli_operating.gates_of(result, args)
     if args.markdown is not None:
-        _append(args.markdown, result, gates)
+        _append(args.markdown, result, gates, worst)
+    gate_files.write_sarif(args.sarif, args, result, gates)
     if args.json:
         output.print_json({**result.to_json(), "gate": cli_operating.gates_to_json(gates)})
     elif args.csv:
@@ -102,12 +105,12 @@ def _check(args: argparse.Namespace) -> None:
     options.check_one_source(args)
 
 
-def _append(path: Path, result: Evaluation, gates: Sequence[Gate]) -> None:
+def _append(path: Path, result: Evaluation, gates: Sequence[Gate], worst: str) -> None:
     from qviz.features.accuracy.text import markdown
 
     try:
         with path.open("a", encoding="utf-8") as stream:
-            stream.write(markdown(result, *gates))
+            stream.write("\n".join(filter(None, [markdown(result, *gates), worst and f"{worst}\n"])))
     except OSError as error:
         raise SettingsError(f"--markdown {path} cannot be written ({error.strerror}).") from error
 
