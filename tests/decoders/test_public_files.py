@@ -22,7 +22,6 @@ from tests.conftest import ROOT
 
 SHARED = ROOT.parent / "shared"
 MODELS, COCO = SHARED / "models", SHARED / "coco"
-IMAGES = 80
 PERSON = 1
 SCORE = 0.01
 
@@ -87,15 +86,84 @@ def stretched(pixels: np.ndarray, model: Plain) -> np.ndarray:
 
 def corners_of_yolov10(model: Plain, pixels: np.ndarray) -> np.ndarray:
     """Letterboxed, divided by 255; rows x1, y1, x2, y2 in [0, 1], person, vehicle, animal."""
+    canvas, ratio, bars = letterboxed(pixels, model)
+    (rows,) = model.run(canvas / 255)
+    boxes = (rows[0, :4].T * model.width - bars) / ratio
+    return suppressed(_strong(boxes, rows[0, 4]), 0.7)
+
+
+def letterboxed(pixels: np.ndarray, model: Plain, centred: bool = True) -> tuple[np.ndarray, float, np.ndarray]:
+    """(the input (h, w, 3), its scale, the bars at the left and above as (left, above, left, above))."""
     tall, wide = pixels.shape[:2]
     ratio = min(model.width / wide, model.height / tall)
     inner = round(wide * ratio), round(tall * ratio)
-    left, top = (int(model.width) - inner[0]) // 2, (int(model.height) - inner[1]) // 2
+    left = (int(model.width) - inner[0]) // 2 if centred else 0
+    above = (int(model.height) - inner[1]) // 2 if centred else 0
     canvas = np.full((model.height, model.width, 3), 114, np.float32)
-    canvas[top : top + inner[1], left : left + inner[0]] = cv2.resize(np.ascontiguousarray(pixels), inner)
+    canvas[above : above + inner[1], left : left + inner[0]] = cv2.resize(np.ascontiguousarray(pixels), inner)
+    return canvas, ratio, np.array([left, above, left, above])
+
+
+def centres_of_yolov8(model: Plain, pixels: np.ndarray) -> np.ndarray:
+    """Letterboxed, divided by 255; rows x, y, w, h in [0, 1] and 80 classes."""
+    canvas, ratio, bars = letterboxed(pixels, model)
     (rows,) = model.run(canvas / 255)
-    boxes = (rows[0, :4].T * model.width - [left, top, left, top]) / ratio
+    x, y, w, h = rows[0, :4] * model.width
+    boxes = (np.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], axis=1) - bars) / ratio
     return suppressed(_strong(boxes, rows[0, 4]), 0.7)
+
+
+def finished_rows(model: Plain, pixels: np.ndarray) -> np.ndarray:
+    """YOLO26: letterboxed, divided by 255; rows x1, y1, x2, y2 in [0, 1], score, class, without NMS."""
+    canvas, ratio, bars = letterboxed(pixels, model)
+    (rows,) = model.run(canvas / 255)
+    people = rows[0][np.rint(rows[0, :, 5]) == 0]
+    strong = _strong((people[:, :4] * model.width - bars) / ratio, people[:, 4])
+    return np.asarray(strong[np.argsort(-strong[:, 4], kind="stable")][:100])
+
+
+def offsets_of_yolox(model: Plain, pixels: np.ndarray) -> np.ndarray:
+    """Blue first, letterboxed at the top left, 0 to 255; offsets from cells of strides 8, 16, 32, and an objectness."""
+    canvas, ratio, _ = letterboxed(pixels[..., ::-1], model, centred=False)
+    (rows,) = model.run(canvas)
+    cells = np.concatenate([_cells(int(model.width), stride) for stride in (8, 16, 32)])
+    x, y = (rows[0, :, :2] + cells[:, :2]).T * cells[:, 2]
+    w, h = np.exp(rows[0, :, 2:4]).T * cells[:, 2]
+    boxes = np.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], axis=1) / ratio
+    return suppressed(_strong(boxes, rows[0, :, 4] * rows[0, :, 5]), 0.65)
+
+
+def distances_of_nanodet(model: Plain, pixels: np.ndarray) -> np.ndarray:
+    """Blue first, stretched, ImageNet's mean; four distances of 8 bins from the middle of each cell to the sides."""
+    mean, std = np.array([103.53, 116.28, 123.675]), np.array([57.375, 57.12, 58.395])
+    outputs = model.run((stretched(pixels[..., ::-1], model) - mean) / std)
+    tall, wide = pixels.shape[:2]
+    rows = []
+    for stride in (8, 16, 32):
+        count = (int(model.width) // stride) ** 2
+        level = [values.reshape(count, -1) for values in outputs if values.size in (80 * count, 32 * count)]
+        scores, bins = sorted(level, key=lambda values: -values.shape[1])
+        weights = np.exp(bins.reshape(count, 4, 8))
+        sides = (weights / weights.sum(axis=2, keepdims=True) * np.arange(8)).sum(axis=2) * stride
+        middle = (_cells(int(model.width), stride)[:, :2] + 0.5) * stride
+        boxes = np.concatenate([middle - sides[:, :2], middle + sides[:, 2:]], axis=1)
+        scale = [wide / model.width, tall / model.height] * 2
+        rows.append(_strong(boxes * scale, scores[:, 0]))
+    return suppressed(np.concatenate(rows), 0.6)
+
+
+def _cells(side: int, stride: int) -> np.ndarray:
+    """(n, 3) column, row and stride of each cell."""
+    row, column = np.mgrid[: side // stride, : side // stride]
+    return np.stack([column.reshape(-1), row.reshape(-1), np.full(row.size, stride)], axis=1)
+
+
+def ten_best(model: Plain, pixels: np.ndarray) -> np.ndarray:
+    """The well-known detect.tflite: stretched, uint8; top, left, bottom, right in [0, 1], class, score, count."""
+    boxes, classes, scores, count = model.run((stretched(pixels, model) - 128) / 128)
+    tall, wide = pixels.shape[:2]
+    people = np.flatnonzero(classes[0, : int(count[0])] == 0)
+    return _strong(boxes[0, people][:, [1, 0, 3, 2]] * [wide, tall, wide, tall], scores[0, people])
 
 
 def corner_offsets(model: Plain, pixels: np.ndarray) -> np.ndarray:
@@ -141,16 +209,38 @@ def photographs(count: int) -> dict[int, Path]:
     return {image["id"]: COCO / "images" / image["file_name"] for image in images}
 
 
+YOLOX, NANODET = ("yolox", offsets_of_yolox), ("nanodet", distances_of_nanodet)
 FILES = {
-    "yolov10n_320_xyxy_full_int.tflite": ("yolov8_corners", corners_of_yolov10, 0.25),
-    "ssd_mobilenet_v1_025_192_anchors_int8.tflite": ("ssd_anchors", corner_offsets, 0.08),
+    "yolov10n_320_xyxy_full_int.tflite": ("yolov8_corners", corners_of_yolov10, 80, 0.25),
+    "ssd_mobilenet_v1_025_192_anchors_int8.tflite": ("ssd_anchors", corner_offsets, 80, 0.08),
+    "ssd_mobilenet_v1_coco_quant.tflite": ("tflite_post_process", ten_best, 20, 0.2),
+    "yolov8n_dynamic_range.tflite": ("yolov8", centres_of_yolov8, 10, 0.4),
+    "yolov8n_full_integer.tflite": ("yolov8", centres_of_yolov8, 10, 0.3),
+    "yolo26n_dynamic_range.tflite": ("end_to_end", finished_rows, 10, 0.4),
+    "yolo26n_integer.tflite": ("end_to_end", finished_rows, 10, 0.0),
+    "yolox_nano_float32.tflite": (*YOLOX, 10, 0.3),
+    "yolox_nano_float16.tflite": (*YOLOX, 10, 0.3),
+    "yolox_nano_dynamic_range_quant.tflite": (*YOLOX, 10, 0.3),
+    "yolox_nano_integer_quant.tflite": (*YOLOX, 10, 0.0),  # broken by its quantization
+    "yolox_nano_full_integer_quant.tflite": (*YOLOX, 10, 0.0),
+    "yolox_nano_integer_quant_with_int16_act.tflite": (*YOLOX, 1, 0.0),  # 16-bit kernels take seconds per image
+    "nanodet_m_320_float32.tflite": (*NANODET, 10, 0.2),
+    "nanodet_m_320_float16.tflite": (*NANODET, 10, 0.2),
+    "nanodet_m_320_int8_floatio.tflite": (*NANODET, 10, 0.2),
+    "nanodet_m_320_int8_full.tflite": (*NANODET, 10, 0.2),
 }
+"""File -> its decoder, the decoding written here, the number of images, and the least AP of persons."""
+
+
+def test_every_file_is_decoded_here() -> None:
+    by_other_tests = {"ultraface_rfb_320.tflite", "yolo_fastest.tflite"}
+    assert {path.name for path in MODELS.glob("*.tflite")} == set(FILES) | by_other_tests
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_ap_is_that_of_an_independent_decoding(name: str, engine: LocalEngine) -> None:
-    decoder, decode, at_least = FILES[name]
-    paths, plain = photographs(IMAGES), Plain(name)
+    decoder, decode, images, at_least = FILES[name]
+    paths, plain = photographs(images), Plain(name)
     expected = ap_of_persons({number: decode(plain, photograph(path)) for number, path in paths.items()})
     session = Session(MODELS / name, images=list(paths.values()), engine=engine, cache=False)
     assert session.models_for(session.images_of())[0].inspection.decoder == decoder
@@ -161,7 +251,7 @@ def test_ap_is_that_of_an_independent_decoding(name: str, engine: LocalEngine) -
         for objects in [detected[path.name]]
     }
     assert ap_of_persons(rows) == pytest.approx(expected, abs=0.005)
-    assert expected > at_least
+    assert expected >= at_least
 
 
 def faces(model: Plain, pixels: np.ndarray) -> np.ndarray:
