@@ -256,7 +256,7 @@ class Diagnosis(Result):
 
     @property
     def _loss(self) -> str:
-        counts = [f"lost {self.lost} of {plural(self.objects, 'object')}"] if self.lost else []
+        counts = [f"loses {self.lost} of {plural(self.objects, 'object')}"] if self.lost else []
         counts += [f"finds {self.spurious} that {self.reference} does not"] if self.spurious else []
         what = " and ".join(counts) or f"shows some objects of {self.reference} as another class"
         return f"{self.variant} {what} on {self._on}."
