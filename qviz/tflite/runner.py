@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as fb
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from qviz.errors import ModelError
@@ -91,11 +92,41 @@ def _prepare(data: bytes, threads: int, keep_all: bool, kernels: str) -> tuple[I
                     experimental_preserve_all_tensors=keep_all,
                 )
             interpreter.allocate_tensors()
+            if plain:
+                _check_blockwise(data, resolver)
             return interpreter, plain
         except (RuntimeError, ValueError):
             if plain or kernels != "default":  # a file that the delegate refuses may still run without it
                 raise
     raise AssertionError("unreachable")
+
+
+def _check_blockwise(data: bytes, resolver: OpResolverType) -> None:
+    """Raises ModelError for weights with blockwise scales for which these kernels compute zeros without a word.
+
+    Measured with ai-edge-litert 2.3: XNNPACK and the builtin kernels run int4, the reference kernels neither int4 nor
+    int2, and XNNPACK refuses int2, for which the builtin kernels compute zeros. It would look like damage to the file.
+    """
+    types = _blockwise_types(data)
+    unsupported = types if resolver is OpResolverType.BUILTIN_REF else types & {fb.TensorType.INT2}
+    if unsupported:
+        name = "int2" if fb.TensorType.INT2 in unsupported else "int4"
+        raise ModelError(
+            f"has {name} weights with blockwise scales, for which these kernels of TensorFlow Lite compute zeros; build"
+            " it with one scale per channel, or with int4 and run it on the default kernels."
+        )
+
+
+def _blockwise_types(data: bytes) -> set[int]:
+    """Types of the main subgraph's tensors with blockwise scales."""
+    graph = fb.Model.GetRootAs(data).Subgraphs(0)
+    tensors = (graph.Tensors(index) for index in range(graph.TensorsLength()))
+    return {
+        tensor.Type()
+        for tensor in tensors
+        if (scales := tensor.Quantization()) is not None
+        and scales.DetailsType() == fb.QuantizationDetails.BlockwiseQuantization
+    }
 
 
 def _first_line(error: Exception) -> str:
