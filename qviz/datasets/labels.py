@@ -2,7 +2,8 @@
 
 A label file has one of four forms, which are recognised by content:
 
-lines        one name per line, or a number and a name: `0 person`, `1: bicycle`; numbers are class ids, gaps count
+lines        one name per line, or a number and a name: `0 person`, `1: bicycle`; numbers are class ids, gaps count; a
+             single line with several commas, `person,bicycle,car`, is a list of names
 pbtxt        `item { id: 1 name: "person" }`, the Object Detection API's label map; ids count from 1
 JSON         ["person", ...], {"0": "person"}, {"person": 0}, or an object with one of these as `names` or `id2label`
 YAML         Ultralytics' data.yaml with its `names:`
@@ -90,6 +91,8 @@ def _lines(text: str, name: str) -> tuple[str, ...]:
         raise LabelsError(
             f"{name} has {plural(len(lines), 'line')}; a label file has one name per line, at most {MAX_LABELS}."
         )
+    if len(lines) == 1 and lines[0].count(",") > 1:
+        lines = [part.strip() for part in lines[0].rstrip(",").split(",")]
     return _numbered_lines(lines) or tuple(_plain(line) for line in lines)
 
 
@@ -99,13 +102,16 @@ _NUMBERED = re.compile(r"(\d{1,5})(?:\s*[:,;=.)|-]\s*|\s+)(\S.*)")
 def _numbered_lines(lines: list[str]) -> tuple[str, ...]:
     """The names in lines that all begin with a class id; empty if they do not.
 
-    Ids must rise and names must differ; `1 euro` and `2 euro`, for example, are names without ids.
+    Ids must rise, or be a permutation of consecutive ones from 0 or 1, and names must differ; `1 euro` and `2 euro`, for
+    example, are names without ids.
     """
     rows = [match.groups() for line in lines if line and (match := _NUMBERED.fullmatch(line))]
     numbers, names = [int(number) for number, _ in rows], [name for _, name in rows]
     if not rows or len(rows) < sum(map(bool, lines)) or len(set(names)) < len(names):
         return ()
-    if any(later <= earlier for earlier, later in pairwise(numbers)) or numbers[-1] >= MAX_LABELS:
+    rising = all(later > earlier for earlier, later in pairwise(numbers))
+    consecutive = min(numbers) in (0, 1) and sorted(numbers) == list(range(min(numbers), max(numbers) + 1))
+    if not (rising or consecutive) or max(numbers) >= MAX_LABELS:
         return ()
     return labels_by_id(zip(numbers, names, strict=True), "the label file")
 

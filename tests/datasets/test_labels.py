@@ -40,6 +40,10 @@ READ += [
     (b"1: red\n2: green", ("???", "red", "green")),
     (b"15 bird\n16 cat", ("???",) * 15 + ("bird", "cat")),
     (b"1 euro\n2 euro\n5 euro", ("1 euro", "2 euro", "5 euro")),  # distinct only with their numbers
+    (b"2 blue\n0 red\n1 green", ("red", "green", "blue")),  # in any order if none is missing
+    (b"7 up\n3 musketeers", ("7 up", "3 musketeers")),  # neither rising nor complete: names
+    (b"red,green,blue\n", ("red", "green", "blue")),
+    (b"cat, sitting", ("cat, sitting",)),  # one comma may belong to a name
     (b"3 series\n1 series b", ("3 series", "1 series b")),
     (b"0 red\ngreen", ("0 red", "green")),
 ]
