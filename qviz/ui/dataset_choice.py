@@ -73,6 +73,7 @@ def choose(sources: Mapping[str, Source]) -> Source | None:
             format_func=lambda name: as_text(sources[name].label),
             key=f"accuracy-data-{current}",
             label_visibility="collapsed",
+            wrap=True,
         )
     if (chosen or current) != current:
         view.change(data="" if chosen == first else chosen, label="")

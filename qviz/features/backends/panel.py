@@ -101,6 +101,7 @@ def _form(here: Page) -> None:
         format_func=lambda name: KINDS[name].title,
         key="backends-names",
         persist_state="session",
+        wrap=True,
     )
     for name in KINDS:
         if reason := missing(name):

@@ -48,7 +48,7 @@ def choose_images(
     names = _choices(here)
     name = (
         container.segmented_control(
-            label, names, default=next(iter(names)), key=f"{key}-images", persist_state="session"
+            label, names, default=next(iter(names)), key=f"{key}-images", persist_state="session", wrap=True
         )
         or ""
     )

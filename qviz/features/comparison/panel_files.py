@@ -150,7 +150,7 @@ def _filtered(here: Page) -> list[ImageRow]:
     left, right = st.columns([3, 4], vertical_alignment="bottom")
     words = left.text_input("Find", placeholder="part of a name, or a class", max_chars=MAX_NAME, key="images-words")
     changes = right.pills(
-        "Has an object that in some variant is", CHANGED, selection_mode="multi", key="images-changes"
+        "Has an object that in some variant is", CHANGED, selection_mode="multi", key="images-changes", wrap=True
     )
     rows = [row for row in image_rows(images, compared) if row.fits(words, changes)]
     st.caption(f"{len(rows)} of {plural(len(images), 'image')}; changes are counted over all variants.")

@@ -119,6 +119,7 @@ def form(here: Page) -> tuple[Source, SweepRequest | None]:
         default=list(DEFAULT_SEVERITIES),
         key="robustness-levels",
         persist_state="session",
+        wrap=True,
     )
     request = SweepRequest(source.digest, images, tuple(corruptions), tuple(sorted(severities)), variants)
     if time := jobs.expected_time("sweep", _work(here, request)):

@@ -33,7 +33,9 @@ def show(here: Page, source: Source) -> None:
         return
     default = next((name for name in here.view.variants if name in by_name), next(iter(by_name)))
     name = (
-        st.segmented_control("Variant", list(by_name), default=default, key="alarm-variant", persist_state="session")
+        st.segmented_control(
+            "Variant", list(by_name), default=default, key="alarm-variant", persist_state="session", wrap=True
+        )
         or default
     )
     pair = models.reference, by_name[name]

@@ -66,10 +66,12 @@ def request_form(here: Page) -> None:
     cores = os.cpu_count() or 1
     counts = sorted({count for count in (1, 2, 4, cores) if count <= cores})
     threads = first.pills(
-        "Threads", counts, selection_mode="multi", default=[1], key="cost-threads", persist_state="session"
+        "Threads", counts, selection_mode="multi", default=[1], key="cost-threads", persist_state="session", wrap=True
     ) or [1]
     runs = (
-        second.segmented_control("Runs of each model", RUNS, default=RUNS[1], key="cost-runs", persist_state="session")
+        second.segmented_control(
+            "Runs of each model", RUNS, default=RUNS[1], key="cost-runs", persist_state="session", wrap=True
+        )
         or RUNS[1]
     )
     request = Request(models.identities, tuple(sorted(threads)), runs)
@@ -200,7 +202,7 @@ def _unmeasured(here: Page) -> list[str]:
 def _chosen(column: DeltaGenerator, label: str, options: list[T], text: Callable[[T], str]) -> T:
     """Let the user choose, and return the chosen option, by default the first."""
     chosen = column.segmented_control(
-        label, options, default=options[0], format_func=text, key=f"cost-{label}", persist_state="session"
+        label, options, default=options[0], format_func=text, key=f"cost-{label}", persist_state="session", wrap=True
     )
     return chosen if chosen in options else options[0]
 

@@ -72,7 +72,9 @@ PARTS = ("Values", "Image", "Weights", "Figures")
 
 def _draw(detail: LayerDetail, image: EncodedImage, colour: str, key: str) -> None:
     st.html(identity_html(detail))
-    part = st.segmented_control("Part", PARTS, default=PARTS[0], key="layers-part", label_visibility="collapsed")
+    part = st.segmented_control(
+        "Part", PARTS, default=PARTS[0], key="layers-part", label_visibility="collapsed", wrap=True
+    )
     rows = figures(detail)
     if part == "Image":
         _draw_map(detail, image, key)

@@ -122,7 +122,7 @@ def _head(here: Page) -> Head:
     shown = [name for name in shown if name in names] or names[:1]
     left, middle, right = st.columns([3, 5, 5], vertical_alignment="center", gap="small")
     chosen = left.segmented_control(
-        "View", VIEWS, default=VIEWS[0], required=True, key="layers-view", label_visibility="collapsed"
+        "View", VIEWS, default=VIEWS[0], required=True, key="layers-view", label_visibility="collapsed", wrap=True
     )
     in_view = panel.variant_in_view()
     variant = in_view if in_view in shown else ""
@@ -131,7 +131,7 @@ def _head(here: Page) -> Head:
             variant = _choose_variant(names, shown, variant)
     with right.popover("Options"):
         if len(names) > 1:
-            shown = st.pills("Variants in the chart", names, selection_mode="multi", default=shown) or shown
+            shown = st.pills("Variants in the chart", names, selection_mode="multi", default=shown, wrap=True) or shown
             st.session_state[SHOWN] = shown
         local_inputs = st.radio(
             "Inputs of each operator for its local error",

@@ -69,6 +69,7 @@ def request_form(here: Page) -> Request | None:
         format_func=lambda name: as_text(sources[name].label) if name in sources else "no annotations",
         key="report-data",
         persist_state="session",
+        wrap=True,
     )
     title = left.text_input(
         "Title", placeholder="the models' names", max_chars=200, key="report-title", persist_state="session"

@@ -41,6 +41,7 @@ def choose(offered: Sequence[str], default: Collection[str], key: str, slow: Col
         format_func=lambda name: SECTIONS[name].title + (" (takes minutes)" if name in slow else ""),
         key=f"{key}-sections",
         persist_state="session",
+        wrap=True,
     )
     sections = tuple(name for name in SECTIONS if name in picked)
     return Chosen(sections, _notes(sections, key))

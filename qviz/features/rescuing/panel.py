@@ -137,6 +137,7 @@ def _form(here: Page) -> Form | None:
         format_func=PREFERENCES.__getitem__,
         key="rescue-prefer",
         persist_state="session",
+        wrap=True,
     )
     recipes = st.multiselect(
         "Recipes", list(RECIPES), placeholder="all that fit the network", key="rescue-recipes", persist_state="session"
@@ -188,6 +189,7 @@ def _budget(left: DeltaGenerator, middle: DeltaGenerator, source: Source) -> Bud
         format_func=labels.__getitem__,
         key=f"rescue-measure-{len(measures)}",
         persist_state="session",
+        wrap=True,
     )
     measure = measure or measures[0]
     usual, low, high, step = LIMITS[measure]

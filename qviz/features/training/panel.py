@@ -125,7 +125,9 @@ def _draw_form(here: Page, reference: LoadedModel) -> None:
         "Recipe", names, index=names.index("dynamic_range_int4"), key="train-recipe", persist_state="session"
     )
     steps = (
-        right.segmented_control("Steps", STEP_CHOICES, default=STEPS, key="train-steps", persist_state="session")
+        right.segmented_control(
+            "Steps", STEP_CHOICES, default=STEPS, key="train-steps", persist_state="session", wrap=True
+        )
         or STEPS
     )
     time = jobs.expected_time("train", _work(reference, recipe, steps))
