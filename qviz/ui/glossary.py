@@ -12,7 +12,7 @@ import pandas as pd
 import streamlit as st
 from streamlit.elements.lib.column_types import ColumnConfig
 
-from qviz.features.accuracy.ap import METRICS
+from qviz.features.accuracy.ap import TABLE_METRICS
 
 PACKAGE = Path(__file__).resolve().parents[1]
 HOMES = (PACKAGE / "dashboard", PACKAGE.parent)
@@ -28,7 +28,7 @@ def text() -> str:
     file = next(home / "docs" / "glossary.md" for home in HOMES if (home / "docs" / "glossary.md").is_file())
     document = file.read_text(encoding="utf-8")
     listed = dict(LINE.findall(document))
-    new = [f"- **{metric.label}**: {metric.meaning}\n" for metric in METRICS if metric.label not in listed]
+    new = [f"- **{metric.label}**: {metric.meaning}\n" for metric in TABLE_METRICS if metric.label not in listed]
     return document.replace(SECTION, SECTION + "".join(new))
 
 

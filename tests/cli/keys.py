@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qviz.features.accuracy.ap import METRICS
+from qviz.features.accuracy.ap import TABLE_METRICS
 
 IO = {"name": str, "shape": list, "dtype": str, "scale": (float, None), "zero_point": (int, None)}
 INTERVAL = {"value": (float, None), "low": (float, None), "high": (float, None), "significant": (bool, None)}
@@ -121,7 +121,7 @@ WHAT_IF = {
 }
 
 PROMISED_METRICS = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar")
-APS = dict.fromkeys((*PROMISED_METRICS, *(metric.key for metric in METRICS)), (float, None))
+APS = dict.fromkeys((*PROMISED_METRICS, *(metric.key for metric in TABLE_METRICS)), (float, None))
 CLASS = {"label": str, "ap": (float, None), "ap50": (float, None), "truths": int, "images": int}
 
 ERROR = {"reference": float, "variant": float, "delta": float}

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from qviz.features.accuracy import panel_tables as accuracy_tables
-from qviz.features.accuracy.ap import METRICS as ACCURACY
+from qviz.features.accuracy.ap import TABLE_METRICS as ACCURACY
 from qviz.features.comparison import panel as compare
 from qviz.features.cost import panel as tradeoff
 from qviz.features.layer_error.metrics import TABLE_METRICS
@@ -54,7 +54,7 @@ def test_accuracy_metrics_mean_the_same_in_the_file_and_in_the_table() -> None:
 
 def test_a_new_accuracy_metric_is_in_the_glossary(monkeypatch: pytest.MonkeyPatch) -> None:
     new = replace(ACCURACY[0], label="AP95", meaning="AP at an IoU of .95 alone; ×100, higher is better.")
-    monkeypatch.setattr(glossary, "METRICS", (*ACCURACY, new))
+    monkeypatch.setattr(glossary, "TABLE_METRICS", (*ACCURACY, new))
     text = glossary.text.__wrapped__()
     assert f"## Accuracy\n\n- **AP95**: {new.meaning}\n" in text and text.count("**AP50**") == 1
 

@@ -16,9 +16,8 @@ from qviz.context import Context
 from qviz.datasets.labels import UNNAMED
 from qviz.detector import AP_SCORE, PAGE_SCORE
 from qviz.errors import DatasetError
-from qviz.features.accuracy.ap import APResult, AveragePrecision, VariantLoss, average_precision
+from qviz.features.accuracy.ap import APResult, AveragePrecision, VariantLoss, average_precision, coco_lines
 from qviz.features.accuracy.bootstrap import Bootstrap
-from qviz.features.accuracy.coco_summary import coco_lines
 from qviz.features.accuracy.confusion import (
     Confusion,
     ImageLoss,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from qviz.features.accuracy.coco_matching import ClassTable, MatchTables, match, result_rows
+from qviz.features.accuracy.thresholds import localization_aware_ece, optimal_lrp
 from qviz.formatting import hundred, points
 from qviz.result import to_json
 from qviz.structures import Dataset, Detections, Loss
@@ -61,6 +62,8 @@ class AveragePrecision:
     ar_small: float | None = None
     ar_medium: float | None = None
     ar_large: float | None = None
+    olrp: float | None = None
+    laece: float | None = None
 
     def figures(self) -> tuple[float | None, ...]:
         """The metrics in the order of `METRICS`."""
@@ -169,7 +172,25 @@ METRICS = (
         recall=True,
     ),
 )
-"""Every metric of a model's accuracy: tables, command line, Markdown, report and glossary read these rows."""
+"""Every metric of a model's accuracy for which higher is better; the chart of metrics reads these rows."""
+
+ERRORS = (
+    Metric(
+        "olrp",
+        "oLRP",
+        "Optimal Localization Recall Precision error: missed objects, false positives and the misfit of boxes in one"
+        " number, at each class's best confidence (IoU .50); ×100, lower is better.",
+    ),
+    Metric(
+        "laece",
+        "LaECE",
+        "Localization-aware calibration error: mean distance of the confidence from precision times IoU, in 25 bins per"
+        " class (IoU .50, confidence of at least .05); ×100, lower is better.",
+    ),
+)
+"""Errors of a model, see `thresholds`."""
+TABLE_METRICS = (*METRICS, *ERRORS)
+"""What tables, command line, Markdown, report and glossary show of a model."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -211,7 +232,8 @@ def average_precision(
     per_class = tuple(_per_class(dataset, matched["all"], precision["all"]))
     recalls = {f"ar_{size}": _mean(recall[size]) for size in ("small", "medium", "large")}
     recalls |= {f"ar_{count}": _mean(recall_at(matched["all"], count)) for count in (1, 10)}
-    figures = AveragePrecision(name, **values, per_class=per_class, **recalls)
+    errors = {"olrp": optimal_lrp(matched["all"]), "laece": localization_aware_ece(matched["all"])}
+    figures = AveragePrecision(name, **values, per_class=per_class, **recalls, **errors)
     return APResult(figures, matched["all"], precision["all"][:, IOU50].astype(np.float32), rows)
 
 
@@ -280,3 +302,33 @@ def _mean(values: np.ndarray | Sequence[float]) -> float | None:
     """The mean of the values that are not NaN, or None if there are none."""
     numbers = np.asarray(values)[~np.isnan(values)]
     return float(numbers.mean()) if numbers.size else None
+
+
+COCO_LINES = (
+    ("ap", "AP", "0.50:0.95", "all", 100),
+    ("ap50", "AP", "0.50", "all", 100),
+    ("ap75", "AP", "0.75", "all", 100),
+    ("ap_small", "AP", "0.50:0.95", "small", 100),
+    ("ap_medium", "AP", "0.50:0.95", "medium", 100),
+    ("ap_large", "AP", "0.50:0.95", "large", 100),
+    ("ar_1", "AR", "0.50:0.95", "all", 1),
+    ("ar_10", "AR", "0.50:0.95", "all", 10),
+    ("ar", "AR", "0.50:0.95", "all", 100),
+    ("ar_small", "AR", "0.50:0.95", "small", 100),
+    ("ar_medium", "AR", "0.50:0.95", "medium", 100),
+    ("ar_large", "AR", "0.50:0.95", "large", 100),
+)
+"""Field of `AveragePrecision`, measure, IoU, size, detections per image and class."""
+COCO_NAMES = {"AP": "Average Precision", "AR": "Average Recall"}
+
+
+def coco_lines(model: AveragePrecision) -> tuple[str, ...]:
+    """The twelve lines that `COCOeval.summarize` prints."""
+    lines = []
+    for field, measure, iou, size, detections in COCO_LINES:
+        value = getattr(model, field)
+        lines.append(
+            f" {COCO_NAMES[measure]:<18} ({measure}) @[ IoU={iou:<9} | area={size:>6} | maxDets={detections:>3} ]"
+            f" = {-1.0 if value is None else value:0.3f}"
+        )
+    return tuple(lines)

@@ -11,7 +11,6 @@ from qviz.cli import gate_files, options, output
 from qviz.errors import DatasetError, SettingsError
 from qviz.features.accuracy import cli_operating
 from qviz.features.accuracy.operating_at import BEST, read_at
-from qviz.features.slices.traits import names_of
 from qviz.formatting import plural, points, score, share
 
 if TYPE_CHECKING:
@@ -51,7 +50,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         " is surely above the limit; with upper, it passes only if its loss is surely below",
     )
     group.add_argument("--strict", action="store_true", help="exit with 2 if the interval is too wide to decide")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="append a summary for a pull request or a CI job")
+    parser.add_argument(
+        "--markdown", type=options.OutputPath, metavar="FILE", help="append a summary for a pull request or a CI job"
+    )
     gate_files.add(parser)
     options.add_common(parser, score=0.001, detects=True)
 
@@ -60,12 +61,19 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     with options.session_of(args) as session:
         point = BEST if args.at is None else args.at
-        slices = "all" if args.gate_slices and args.slices is None else args.slices
-        result = session.evaluate(score=args.score, reference_as_truth=args.reference_as_truth, at=point, slices=slices)
+        slices = "all" if args.gate_slices and args.slices is None and args.traits is None else args.slices
+        result = session.evaluate(
+            score=args.score,
+            reference_as_truth=args.reference_as_truth,
+            at=point,
+            slices=slices,
+            traits=args.traits,
+        )
         worst = gate_files.worst_images(session, args.worst_images)
     options.remark_warnings(result.warnings)
     options.remark(result.remarks)
     gates = cli_operating.gates_of(result, args)
+    cli_operating.write_slice_images(result, args.slice_images)
     if args.markdown is not None:
         _append(args.markdown, result, gates, worst)
     gate_files.write_sarif(args.sarif, args, result, gates)
@@ -91,10 +99,7 @@ def _check(args: argparse.Namespace) -> None:
         raise SettingsError(f"{option} is for the loss of a variant, and only one model is given; add a variant.")
     if args.gate_slices and args.max_recall_loss is None:
         raise SettingsError("--gate-slices needs a limit, and none is given: add e.g. --max-recall-loss 0.05.")
-    if args.slices is not None:
-        names_of(args.slices)
-        if not args.variants:
-            raise SettingsError("--slices is about the loss of a variant, and only one model is given; add a variant.")
+    cli_operating.check_slices(args)
     if args.at is not None:
         read_at(args.at)  # to report a mistake before the models run
     if args.dataset is None and not (args.reference_as_truth and args.images):
@@ -116,13 +121,13 @@ def _append(path: Path, result: Evaluation, gates: Sequence[Gate], worst: str) -
 
 
 def _print(result: Evaluation) -> None:
-    from qviz.features.accuracy.ap import METRICS
+    from qviz.features.accuracy.ap import TABLE_METRICS
 
     print(result)
     print(f"\n{result.dataset}: {plural(result.images, 'image')}, {plural(result.annotations, 'object')}; AP x100")
     output.print_table(
-        ["model", *(metric.label for metric in METRICS)],
-        [[model.name, *(metric.text(model) for metric in METRICS)] for model in result.models],
+        ["model", *(metric.label for metric in TABLE_METRICS)],
+        [[model.name, *(metric.text(model) for metric in TABLE_METRICS)] for model in result.models],
     )
     if result.losses:
         _print_losses(result)
@@ -132,7 +137,7 @@ def _print(result: Evaluation) -> None:
 
 def _print_one(result: Evaluation) -> None:
     """Print the result of a single model: its worst classes, and COCO's summary lines, ready to copy."""
-    from qviz.features.accuracy.coco_summary import coco_lines
+    from qviz.features.accuracy.ap import coco_lines
 
     (model,) = result.models
     shown = sorted((row for row in model.per_class if row.truths), key=lambda row: row.ap or 0.0)

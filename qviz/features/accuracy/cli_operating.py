@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qviz.cli import options, output
-from qviz.formatting import points
+from qviz.errors import SettingsError
+from qviz.formatting import encodable, points, share
 
 if TYPE_CHECKING:
     from qviz.features.accuracy import Evaluation
     from qviz.features.accuracy.gate import Gate
+    from qviz.features.accuracy.operating import Operating
     from qviz.features.accuracy.slice_loss import Slices
 
 SHOWN_CLASSES, SHOWN_SLICES = 10, 12
@@ -21,9 +24,24 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Add the options --at and --slices."""
     parser.add_argument(
         "--slices",
+        type=options.names,
         metavar="all|NAME,...",
         help="where the variants lose more recall than elsewhere: brightness, contrast, sharpness, noise, saturation,"
-        " time_of_day, folder, crowding, class, size, aspect, position, truncation",
+        " time_of_day, folder, crowding, class, size, aspect, position, truncation, and every field of the images and"
+        " annotations in a COCO file; class+size crosses two",
+    )
+    parser.add_argument(
+        "--traits",
+        type=Path,
+        metavar="FILE.csv",
+        help="further traits of the images for --slices, one row per image: image,weather,...; alone, slices by its"
+        " columns",
+    )
+    parser.add_argument(
+        "--slice-images",
+        type=options.OutputPath,
+        metavar="FILE.csv",
+        help="write the images of every slice: trait, group, image",
     )
     parser.add_argument(
         "--at",
@@ -46,6 +64,23 @@ def add_gate(group: argparse._ArgumentGroup) -> None:
         metavar="X",
         help="exit with 1 when a variant loses more recall (0..1) than this at the confidence in use (--at)",
     )
+
+
+def check_slices(args: argparse.Namespace) -> None:
+    """Refuse options of slices that cannot be used. Raises SettingsError."""
+    if args.slice_images is not None:
+        if args.slices is None and args.traits is None and not args.gate_slices:
+            raise SettingsError("--slice-images writes the images of slices; add e.g. --slices all.")
+        output.check_writable(args.slice_images)
+    if (args.slices is not None or args.traits is not None) and not args.variants:
+        option = "--traits" if args.slices is None else "--slices"
+        raise SettingsError(f"{option} is about the loss of a variant, and only one model is given; add a variant.")
+
+
+def write_slice_images(result: Evaluation, path: Path | None) -> None:
+    """Write the file of --slice-images. Raises SettingsError if that fails."""
+    if path is not None and result.slices is not None:
+        output.write(path, encodable(result.slices.images_to_csv()).encode())
 
 
 def gates_of(result: Evaluation, args: argparse.Namespace) -> list[Gate]:
@@ -98,6 +133,7 @@ def _print_operating(result: Evaluation) -> None:
         ],
     )
     print(*operating_sentences(operating), sep="\n")
+    _print_recoveries(operating)
     rows = [
         [loss.variant, row.label, *output.loss_cells(row.recall), threshold_text(row.needed.threshold)]
         for loss in operating.losses
@@ -107,6 +143,29 @@ def _print_operating(result: Evaluation) -> None:
     if rows:
         print(f"\nloss of recall by class (worst {SHOWN_CLASSES} of each variant)")
         output.print_table(["variant", "class", "loss", "interval", "", "threshold to keep recall"], rows)
+
+
+def _print_recoveries(operating: Operating) -> None:
+    """Print what another threshold and recalibrated scores bring back."""
+    from qviz.features.accuracy.text_operating import METHOD_WORDS, recovery_sentence, threshold_text
+
+    rows = [
+        [
+            *(loss.variant, METHOD_WORDS[row.method], threshold_text(row.threshold), points(row.f1)),
+            *(*output.loss_cells(row.loss), share(row.recovered), points(row.precision), points(row.recall)),
+            *(f"{row.false_positives_per_image:.2f}", points(row.calibration_error)),
+        ]
+        for loss in operating.losses
+        for row in loss.recoveries
+    ]
+    if not rows:
+        return
+    print("\nwhat brings F1 back, each fitted on other images, x100 (* significant)")
+    columns = ["variant", "scores", "threshold", "F1", "loss", "interval", "", "back", "precision", "recall"]
+    output.print_table([*columns, "false positives", "ECE"], rows)
+    for loss in operating.losses:
+        if sentence := recovery_sentence(loss, loss.variant):
+            print(sentence)
 
 
 def _print_slices(slices: Slices) -> None:

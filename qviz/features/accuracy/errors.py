@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qviz.features.accuracy.coco_matching import overlaps as paired_overlaps
+from qviz.features.accuracy.coco_rule import overlaps as paired_overlaps
 from qviz.structures import Dataset, DatasetImage, Detections
 
 KINDS = ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss")

@@ -11,7 +11,7 @@ from streamlit.elements.lib.column_types import ColumnConfig
 
 from qviz.chart_style import bracket
 from qviz.features.accuracy import Evaluation
-from qviz.features.accuracy.ap import METRICS, ClassLoss
+from qviz.features.accuracy.ap import TABLE_METRICS, ClassLoss
 from qviz.features.accuracy.confusion import Confusion
 from qviz.features.accuracy.thresholds import ClassThreshold, ThresholdShift
 from qviz.formatting import hundred
@@ -54,7 +54,7 @@ def show(table: pd.DataFrame, key: str | None = None, **options: Any) -> Any:
 
 def scores(evaluation: Evaluation, names: Sequence[str]) -> pd.DataFrame:
     """One row per model: AP, its loss, and the other metrics."""
-    first, *rest = METRICS
+    first, *rest = TABLE_METRICS
     losses = [Loss(None), *(loss.ap for loss in evaluation.losses)]
     columns: dict[str, list[object]] = {
         "model": list(names),

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from qviz.features.accuracy import Evaluation
-from qviz.features.accuracy.ap import METRICS, ClassLoss, VariantLoss
+from qviz.features.accuracy.ap import TABLE_METRICS, ClassLoss, VariantLoss
 from qviz.features.accuracy.dataset_health import DatasetHealth
 from qviz.features.accuracy.gate import Gate, flood_sentence
 from qviz.features.comparison.conversion import converted_file
@@ -179,8 +179,8 @@ def markdown(result: Evaluation, *gates: Gate) -> str:
         parts += [plain(remark) for remark in gate.sentences]
     if result.reference_as_truth:
         parts.append("The reference's own detections serve as the ground truth: AP is agreement with it, not accuracy.")
-    models = [[plain(model.name), *(metric.text(model) for metric in METRICS)] for model in result.models]
-    parts.append(table(["model", *(metric.label for metric in METRICS)], models))
+    models = [[plain(model.name), *(metric.text(model) for metric in TABLE_METRICS)] for model in result.models]
+    parts.append(table(["model", *(metric.label for metric in TABLE_METRICS)], models))
     losses = [[plain(loss.variant), *_loss(loss.ap)] for loss in result.losses]
     if losses:
         parts.append(table(["variant", "loss", "95% interval", "significant"], losses))

@@ -1,4 +1,4 @@
-"""The best confidence threshold, and whether confidences still are probabilities. Everything is at an IoU of .50.
+"""The best confidence threshold, and whether confidences still say how good a detection is. All at an IoU of .50.
 
 F1           2 TP / (detections + objects) of the detections that reach a threshold, of one class or pooled over all
 best         the threshold with the highest F1 (halfway to the next lower score, so that equal scores stay together)
@@ -6,6 +6,17 @@ recovered    share of the F1 lost at the reference's best threshold that the var
              None if nothing is lost
 reliability  detections in ten bins of confidence: their mean confidence against the share that is right; ECE is the
              mean distance of the two, weighted by number (Naeini et al., AAAI 2015), lower is better
+oLRP         the LRP of a class at a threshold is (sum of (1 - IoU) / .5 over right detections + false positives +
+             misses) / (right detections + false positives + misses); oLRP is its lowest value over all thresholds,
+             averaged over the classes that have objects; lower is better (Oksuz et al., Localization Recall Precision,
+             ECCV 2018; One Metric to Measure Them All, TPAMI 2021)
+LaECE        detections of a class in 25 bins of confidence: mean distance of the mean confidence from the share that is
+             right times the mean IoU of those, weighted by number, averaged over the classes that have objects and
+             detections; lower is better (Oksuz et al., Towards Building Self-aware Object Detectors, CVPR 2023, section
+             4, there at an IoU of .10; for boxes also Kuppers et al., Multivariate Confidence Calibration for Object
+             Detection, CVPR Workshops 2020)
+
+ECE and LaECE count detections with a confidence of at least `CANDIDATE_FLOOR`.
 """
 
 from __future__ import annotations
@@ -18,7 +29,9 @@ import numpy as np
 from qviz.features.accuracy.coco_matching import ClassTable, MatchTables
 from qviz.structures.detections import CANDIDATE_FLOOR
 
-BINS = 10
+BINS, FIT_BINS = 10, 25
+"""Of ECE and of LaECE."""
+IOU = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,3 +190,42 @@ def _in_bins(scores: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndar
     enough = scores >= CANDIDATE_FLOOR
     scores = scores[enough]
     return scores, right[enough], np.minimum((scores * BINS).astype(int), BINS - 1)
+
+
+def optimal_lrp(tables: MatchTables) -> float | None:
+    """oLRP of a model; None if nothing is annotated. `tables` are those of objects of every size."""
+    return _mean([_class_lrp(table) for table in tables.classes if table.truths.any()])
+
+
+def localization_aware_ece(tables: MatchTables) -> float | None:
+    """LaECE of a model; None without detections. `tables` are those of objects of every size."""
+    errors = [_class_ece(table) for table in tables.classes if table.truths.any()]
+    return _mean([error for error in errors if error is not None])
+
+
+def _class_lrp(table: ClassTable) -> float:
+    counts = ~table.ignored[0]
+    scores, ious, right = table.scores[counts], table.ious[counts], table.true[0][counts]
+    if not right.any():
+        return 1.0
+    hits = np.cumsum(right)
+    objects = int(table.truths.sum())
+    localization = hits - np.cumsum(np.where(right, ious, 0), dtype=np.float64)
+    detections = np.arange(1, len(scores) + 1)
+    lrp = (localization / (1 - IOU) + detections - hits + objects - hits) / (detections - hits + objects)
+    last = np.append(scores[1:] < scores[:-1], True)  # a threshold cannot separate equal scores
+    return float(lrp[last].min(initial=1.0))
+
+
+def _class_ece(table: ClassTable) -> float | None:
+    counts = ~table.ignored[0] & (table.scores >= CANDIDATE_FLOOR)
+    scores, fit = table.scores[counts], np.where(table.true[0], table.ious, 0)[counts]
+    if not len(scores):
+        return None
+    number = np.minimum((scores * FIT_BINS).astype(int), FIT_BINS - 1)
+    sums = [np.bincount(number, weights=values.astype(np.float64), minlength=FIT_BINS) for values in (scores, fit)]
+    return float(np.abs(sums[0] - sums[1]).sum() / len(scores))
+
+
+def _mean(values: list[float]) -> float | None:
+    return float(np.mean(values)) if values else None

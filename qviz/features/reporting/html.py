@@ -17,7 +17,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from qviz.chart_style import CHANGES, bracket
-from qviz.features.accuracy.ap import METRICS, evidence
+from qviz.features.accuracy.ap import TABLE_METRICS, evidence
 from qviz.features.accuracy.errors import KINDS_HELP
 from qviz.features.accuracy.text_operating import operating_sentences
 from qviz.features.comparison.text import COLOURS, level
@@ -93,7 +93,7 @@ def _accuracy(study: Study, charts: ReportCharts) -> dict[str, Any]:
     figures = study.evaluation.models if study.evaluation is not None else ()
     return {
         "evaluation": study.evaluation,
-        "metrics": METRICS,
+        "metrics": TABLE_METRICS,
         "rows": list(zip((model.name for model in study.models), figures, strict=True)),
         "losses": study.losses,
         "charts": charts.accuracy(),

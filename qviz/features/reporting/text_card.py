@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from qviz.features.accuracy.ap import METRICS
+from qviz.features.accuracy.ap import TABLE_METRICS
 from qviz.features.accuracy.text import plain, table
 from qviz.features.accuracy.text_operating import operating_sentences
 from qviz.features.reporting.card import head, yaml_lines
@@ -84,10 +84,10 @@ def _accuracy(study: Study) -> Iterator[str]:
     if evaluation.reference_as_truth:
         yield "The reference's own detections serve as the ground truth: AP is agreement with it, not accuracy."
     rows = [
-        [plain(model.name), *(metric.text(figures) for metric in METRICS)]
+        [plain(model.name), *(metric.text(figures) for metric in TABLE_METRICS)]
         for model, figures in zip(study.models, evaluation.models, strict=True)
     ]
-    yield table(["model", *(metric.label for metric in METRICS)], rows)
+    yield table(["model", *(metric.label for metric in TABLE_METRICS)], rows)
     losses = [[plain(name), *_loss(loss.ap)] for name, loss in study.losses.items()]
     if losses:
         yield "Loss is reference minus variant, positive is worse, with its 95 % paired bootstrap interval over images."

@@ -15,8 +15,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from qviz.datasets.coco import parse_coco
-from qviz.features.accuracy.ap import AveragePrecision, average_precision
-from qviz.features.accuracy.coco_summary import coco_lines
+from qviz.features.accuracy.ap import AveragePrecision, average_precision, coco_lines
 from qviz.structures import Dataset, Detections
 from tests.squares import datasets, scenes
 

@@ -104,7 +104,7 @@ def test_large_overlap_matrices_are_computed_in_parts(monkeypatch: pytest.Monkey
     dataset, dt = crowded(11, 6, 20, 60, 24)
     rows = result_rows(dt, CLASSES)
     whole = match(dataset, rows)
-    monkeypatch.setattr("qviz.features.accuracy.coco_matching.PAIRS_AT_ONCE", 7)
+    monkeypatch.setattr("qviz.features.accuracy.coco_rule.PAIRS_AT_ONCE", 7)
     parts = match(dataset, rows)
     for size in SIZES:
         for first, second in zip(whole[size].classes, parts[size].classes, strict=True):
