@@ -19,7 +19,7 @@ with page.begin("Video") as here:
     with left:
         clip = panel_file.dropped()
     with right:
-        chosen = st.pills("Variant", names, default=shown, key=f"video-{shown}")
+        chosen = st.pills("Variant", names, default=shown, key=f"video-{shown}", wrap=True)
     if chosen and chosen != shown:
         view.change(variants=(chosen,))
         st.rerun()

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
@@ -61,6 +62,14 @@ class _Drop:
 def drop_zone(label: str) -> None:
     """Draw the page's drop zone, which takes all kinds of files. The next run loads them (`take_dropped_files`)."""
     st.file_uploader(label, accept_multiple_files=True, key=_zone(), label_visibility="collapsed")
+
+
+def zone_of(key: str, text: str) -> DeltaGenerator:
+    """A container for a drop zone of its own, which says what it takes. `text` may not contain quotes."""
+    container = st.container(key=f"{key}-drop")
+    instructions = f'.st-key-{key}-drop [data-testid="stFileUploaderDropzoneInstructions"]::after'
+    container.html(f'<style>{instructions} {{ content: "{text}" }}</style>')
+    return container
 
 
 def take_dropped_files() -> None:

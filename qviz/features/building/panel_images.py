@@ -10,7 +10,7 @@ from qviz.datasets.files import is_image_name, load_images, unzip_images
 from qviz.errors import ImageError
 from qviz.formatting import plural
 from qviz.structures import EncodedImage
-from qviz.ui import clicks, page, sample
+from qviz.ui import clicks, page, sample, uploads
 
 
 @st.cache_resource(show_spinner=False)
@@ -22,11 +22,7 @@ def sample_views() -> list[EncodedImage]:
 
 def dropped(key: str) -> tuple[EncodedImage, ...]:
     """The photos dropped into an uploader of their own; the session keeps them. Raises ImageError."""
-    with st.container(key=f"{key}-drop"):
-        st.html(
-            f'<style>.st-key-{key}-drop [data-testid="stFileUploaderDropzoneInstructions"]::after'
-            ' { content: "Drop photos, or a zip of them" }</style>'
-        )
+    with uploads.zone_of(key, "Drop photos, or a zip of them"):
         zone, photos = f"{key}-files", f"{key}-photos"
 
         def changed() -> None:

@@ -47,10 +47,8 @@ def tradeoff_scatter(tradeoff: Tradeoff, colours: Mapping[str, str], x: str = "l
     )
     rated = [point for point in tradeoff.points if point.quality is not None]
     largest = max((_area(point, x) for point in rated), default=1.0)
-    ranks = {point.name: rank for rank, point in enumerate(sorted(rated, key=lambda point: _x(point, x)))}
     for point in sorted(rated, key=lambda point: -_area(point, x)):  # small bubbles last, so that they are on top
-        side = "top" if ranks[point.name] % 2 else "bottom"  # so that the names of neighbours do not overlap
-        figure.add_trace(_bubble(tradeoff, point, colours[point.name], x, largest, side))
+        figure.add_trace(_bubble(tradeoff, point, colours[point.name], x, largest, _side(point, rated, x)))
     figure.update_xaxes(title=TITLES[x], rangemode="tozero", zeroline=False)
     kind = tradeoff.quality_kind
     highest = max((_y(point) for point in rated), default=1.0) or 1.0
@@ -62,6 +60,21 @@ def tradeoff_scatter(tradeoff: Tradeoff, colours: Mapping[str, str], x: str = "l
         zeroline=False,
     )
     return figure.update_layout(height=380, margin=margin(top=12), showlegend=False)
+
+
+NEAR = 0.2
+"""Share of an axis within which the names of two points could overlap."""
+
+
+def _side(point: Point, points: Sequence[Point], x: str) -> str:
+    """On which side of a point its name stands: below it if a neighbour lies above it, else above it."""
+    width = max((_x(other, x) for other in points), default=1.0) or 1.0
+    height = max((_y(other) for other in points), default=1.0) or 1.0
+    for other in points:
+        across, up = abs(_x(other, x) - _x(point, x)) / width, (_y(other) - _y(point)) / height
+        if other is not point and across < NEAR and 0 <= up < NEAR and (up, other.name) > (0, point.name):
+            return "bottom"
+    return "top"
 
 
 def _bubble(tradeoff: Tradeoff, point: Point, colour: str, x: str, largest: float, side: str) -> go.Scatter:

@@ -14,7 +14,7 @@ import streamlit as st
 from qviz.datasets.video import SUFFIXES, Frame, check_video, read_frames
 from qviz.errors import QvizError
 from qviz.structures import digest_of
-from qviz.ui import server
+from qviz.ui import server, uploads
 
 STATE = "qviz_video"
 MAX_VIDEOS = 8
@@ -39,7 +39,8 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
 
 def dropped() -> VideoFile | None:
     """Draw the drop zone, and return the video that was dropped last, or None."""
-    uploaded = st.file_uploader("A video", type=[suffix[1:] for suffix in SUFFIXES], key="video-file")
+    with uploads.zone_of("video", "Drop a clip"):
+        uploaded = st.file_uploader("A video", type=[suffix[1:] for suffix in SUFFIXES], key="video-file")
     if uploaded is not None:
         data = uploaded.getvalue()
         digest = digest_of(data)

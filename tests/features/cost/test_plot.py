@@ -42,10 +42,21 @@ def test_the_front_is_joined_and_dominated_models_faded() -> None:
 
 
 def test_bubbles_are_latencies_on_the_size_axis() -> None:
-    front, first, third, second = tradeoff_scatter(tradeoff(POINTS), COLOURS, "size").data
+    front, first, _, second = tradeoff_scatter(tradeoff(POINTS), COLOURS, "size").data
     assert list(front.x) == [4.5, 18]
     assert first.marker.size / second.marker.size == pytest.approx(2**0.5)
-    assert {third.textposition, second.textposition} == {"top center", "bottom center"}
+
+
+def test_names_of_neighbours_do_not_overlap() -> None:
+    near = [Point("float32", 18_000_000, None, 1.0), Point("<b>int8", 5_370_000, None, 0.88)]
+    near += [Point("wrong", 5_020_000, None, 0.95), Point("?", 5_370_000, None, 0.36)]
+    sides = {bubble.name: bubble.textposition for bubble in tradeoff_scatter(tradeoff(near), COLOURS, "size").data[1:]}
+    assert sides == {
+        "float32": "top center",
+        "wrong": "top center",
+        "&lt;b&gt;int8": "bottom center",
+        "?": "top center",
+    }
 
 
 def test_the_joined_front_depends_on_the_axes() -> None:
