@@ -11,12 +11,14 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from typing import NoReturn
 
 from qviz import __version__
 from qviz.cli import output
 from qviz.errors import QvizError
+from qviz.formatting import listed
 
 COMMANDS = {
     "info": ("qviz.features.inspection.cli", "how a model file is quantized, and its problems"),
@@ -54,10 +56,20 @@ COMMANDS = {
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Exit with status 2: with one sentence for an invalid value of an option, otherwise with the usage as well."""
-        if message.startswith("argument -"):
-            self.exit(2, f"qviz: {message.removeprefix('argument ')}\n")
-        super().error(message)
+        """Exit with status 2 and one sentence: what is missing, unknown or invalid, and where to look."""
+        help_text = f"{self.prog} --help lists what it expects."
+        missing, unknown = "the following arguments are required: ", "unrecognized arguments: "
+        if message.startswith(missing):
+            names = listed(message.removeprefix(missing).split(", "))
+            self.exit(2, f"{self.prog}: {names} {'are' if ' and ' in names else 'is'} missing. {help_text}\n")
+        if message.startswith(unknown):
+            self.exit(2, f"{self.prog}: {message.removeprefix(unknown)} is not an option of it. {help_text}\n")
+        if message.startswith("argument COMMAND: invalid choice: "):
+            word = message.split("'")[1]
+            close = get_close_matches(word, COMMANDS, 1)
+            hint = f"did you mean {close[0]}?" if close else help_text
+            self.exit(2, f"qviz: {word!r} is not a command; {hint}\n")
+        self.exit(2, f"qviz: {message.removeprefix('argument ')}\n")
 
 
 def build_parser(command: str | None = None) -> argparse.ArgumentParser:

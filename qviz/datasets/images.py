@@ -38,6 +38,7 @@ from qviz.errors import ImageError, reason
 from qviz.limits import limits
 from qviz.optional import install_command
 from qviz.structures import EncodedImage, Image
+from qviz.structures.file_kinds import described
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif")
@@ -234,9 +235,7 @@ def _looks_like(data: bytes) -> str:
     if data.startswith(SIGNATURES) or is_heic(data):
         return "is damaged or cut short near its beginning; copy it again"
     sentence = "is not a JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC image"
-    if data.lstrip()[:1] in (b"<", b"{"):
-        return f"{sentence}: it begins like a text file"
-    return f"{sentence}: it begins with the bytes {data[:4].hex(' ')}"
+    return f"{sentence}: {described(data).removesuffix('.')}"
 
 
 def _rgb(picture: Pillow.Image, tags: Mapping[int, Any]) -> np.ndarray:

@@ -102,8 +102,8 @@ _NUMBERED = re.compile(r"(\d{1,5})(?:\s*[:,;=.)|-]\s*|\s+)(\S.*)")
 def _numbered_lines(lines: list[str]) -> tuple[str, ...]:
     """The names in lines that all begin with a class id; empty if they do not.
 
-    Ids must rise, or be a permutation of consecutive ones from 0 or 1, and names must differ; `1 euro` and `2 euro`, for
-    example, are names without ids.
+    Ids must rise, or be consecutive from 0 or 1 in any order, and names must differ: `1 euro` and `2 euro` are names
+    without ids.
     """
     rows = [match.groups() for line in lines if line and (match := _NUMBERED.fullmatch(line))]
     numbers, names = [int(number) for number, _ in rows], [name for _, name in rows]

@@ -21,6 +21,7 @@ from flatbuffers import flexbuffers
 
 from qviz.errors import ModelError, reason
 from qviz.structures import Graph, Op, Quantization, Tensor
+from qviz.structures.file_kinds import described
 from qviz.tflite.metadata_head import head_notes
 
 NOTHING_OUT = frozenset({"ASSIGN_VARIABLE", "HASHTABLE_IMPORT", "CALL_ONCE"})
@@ -121,15 +122,12 @@ def read_graph(data: bytes) -> Graph:
 
 def _difference(data: bytes) -> str:
     """What bytes without the .tflite identifier are instead, and the most likely next step."""
-    if not data:
-        return "it is empty (0 bytes). Copy or export it again."
-    if data.startswith(b"PK"):
-        return "it is a zip archive. Unpack it, and give the .tflite file in it."
     if data[:4096].lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")):
         return "it looks like JSON. Recorded results are a list of objects with file_name, label, bbox and score."
-    return (
-        f"bytes 4 to 8 are {data[4:8]!r} instead of b'TFL3'. Was it exported with another tool, or cut while copying?"
-    )
+    text = described(data)
+    if text.startswith("it begins"):
+        return f"{text} Was it exported with another tool, or cut while copying?"
+    return text
 
 
 def _graph(model: Any) -> Graph:

@@ -89,14 +89,22 @@ def test_bad_input(line: str, sentence: str, run: Run, folder: Path, monkeypatch
     assert all(message.startswith("qviz: ") for message in result.err.splitlines())
 
 
-USAGE = ["", "frobnicate", "detect good.tflite", "compare good.tflite --images good.jpg", "info x --json --csv"]
+USAGE = [
+    ("", "qviz: COMMAND is missing. qviz --help lists"),
+    ("frobnicate", "qviz: 'frobnicate' is not a command; qviz --help lists"),
+    ("comapre a b", "qviz: 'comapre' is not a command; did you mean compare?"),
+    ("detect good.tflite", "qviz detect: --images is missing. qviz detect --help lists"),
+    ("compare --images good.jpg", "qviz compare: REF and VARIANT are missing."),
+    ("info x --bogus", "--bogus is not an option of it."),
+    ("info x --json --csv", "--csv"),
+]
 
 
-@pytest.mark.parametrize("line", USAGE)
-def test_bad_usage(line: str, run: Run) -> None:
+@pytest.mark.parametrize(("line", "sentence"), USAGE)
+def test_bad_usage(line: str, sentence: str, run: Run) -> None:
     result = run(*line.split())
     assert (result.status, result.out) == (2, "")
-    assert result.err.startswith("usage: qviz")
+    assert sentence in result.err and result.err.startswith("qviz") and len(result.err.splitlines()) == 1
 
 
 def test_info_shows_readable_models_and_lists_unreadable_ones(run: Run, folder: Path) -> None:

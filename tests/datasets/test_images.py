@@ -52,8 +52,8 @@ WHOLE = encode(Pillow.fromarray(np.random.default_rng(0).integers(0, 256, (64, 6
 
 REFUSED = [
     (b"", "is empty (0 bytes)"),
-    (b"<html>not found</html>", "image: it begins like a text file"),
-    (b'{"error": 404}', "it begins like a text file"),
+    (b"<html>not found</html>", "image: it is a web page, perhaps the message of a failed download"),
+    (b'{"error": 404}', "it looks like JSON"),
     (b"\x00\x01\x02\x03rest", "it begins with the bytes 00 01 02 03"),
     (encode(red_left_of_green(), "PPM"), "is not a JPEG, PNG, WebP"),
     (encode(red_left_of_green(), "ICO"), "is not a JPEG, PNG, WebP"),

@@ -118,10 +118,17 @@ PAIR = [tensor("in", [1]), tensor("out", [1])]
 RELU = [code(BUILTIN.RELU)]
 
 REFUSED = [
+    (b"version https://git-lfs.github.com/spec/v1\noid", "it is a Git LFS pointer"),
+    (b"<!DOCTYPE html><html>", "it is a web page"),
+    (b"\x89PNG\r\n\x1a\n", "it is a PNG image"),
+    (b"\x00\x01\x02\x03", "it begins with the bytes 00 01 02 03. Was it"),
     (b"", "is not a TensorFlow Lite file: it is empty (0 bytes). Copy"),
     (b"PK\3\4....", "it is a zip archive. Unpack it"),
     (b" \n{ }", "it looks like JSON. Recorded results are a list of objects"),
-    (b"hello, this is a text file", "are b'o, t' instead of b'TFL3'. Was it exported with another tool"),
+    (
+        b"hello, this is a text file",
+        "it begins with the bytes 68 65 6c 6c 6f 2c 20 74. Was it exported with another tool",
+    ),
     (b"\0\0\0\0TFL3", "holds no subgraph"),
     (b"\xff" * 4 + b"TFL3" + b"\xff" * 100, "is damaged"),
     (packed(PAIR, [], RELU, subgraphs=0), "holds no subgraph"),
