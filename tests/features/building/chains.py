@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -119,12 +119,17 @@ def ranges_on(data: bytes, inputs: Sequence[np.ndarray], method: str = "minmax")
 
 
 def built(
-    workers: LocalEngine, data: bytes, inputs: Sequence[np.ndarray], recipe: str = "int8", method: str = "minmax"
+    workers: LocalEngine,
+    data: bytes,
+    inputs: Sequence[np.ndarray],
+    recipe: str = "int8",
+    method: str = "minmax",
+    wide: Collection[int] = (),
 ) -> bytes:
-    """The file of a recipe."""
+    """The file of a recipe. wide: operators with 16-bit activations."""
     source = source_of(SourceKind.TFLITE, data, data)
     ranges = ranges_on(data, inputs, method) if recipe == "int8" else None
-    return start_building(workers, source, recipe, Options(), ranges).result().data
+    return start_building(workers, source, recipe, Options(wide_orders=tuple(wide)), ranges).result().data
 
 
 def sqnr_db(data: bytes, variant: bytes, inputs: Sequence[np.ndarray]) -> float:

@@ -126,6 +126,22 @@ def test_rounding_leaves_fine_weights_alone(workers: LocalEngine) -> None:
     assert str(result) == "Rounding changed the weights of 0 of 4 convolutions."
 
 
+def test_an_output_of_loud_and_quiet_channels_is_mended_by_16_bits_alone(workers: LocalEngine) -> None:
+    """Channels that leave the network cannot be equalized; the quiet ones have few of 256 steps, and many of 65,536."""
+    layers = random_layers(8, 8, 8, seed=1)
+    loudness = np.geomspace(1, 1 / 200, 8).astype(np.float32)
+    layers[-1].weights *= loudness[:, None, None, None]
+    layers[-1].bias *= loudness
+    data, last = chain(layers), len(layers) - 1
+    assert equalize(data, IMAGES).data is data
+    plain, wide = built(workers, data, IMAGES), built(workers, data, IMAGES, wide=[last])
+    gain = sqnr_db(data, wide, OTHERS) - sqnr_db(data, plain, OTHERS)
+    assert gain > 6
+    assert mended_by_other_cures(data, plain, round_weights, correct_biases) < gain / 3
+    healthy = [sqnr_db(HEALTHY, built(workers, HEALTHY, IMAGES, wide=some), OTHERS) for some in ((), [last])]
+    assert abs(np.subtract(*healthy)) < 3  # even channels: the last operator's 16 bits bring little
+
+
 def test_one_unusual_image_is_mended_by_the_ranges_alone(workers: LocalEngine) -> None:
     """All filters are positive: a white image gives values that no other image comes near."""
     layers = random_layers(8, 8, 8, seed=1, depthwise=False)

@@ -8,6 +8,8 @@ import pytest
 import qviz
 from qviz.engine import LocalEngine
 from qviz.errors import ModelError, QuantizeError
+from qviz.features.building.source import source_of
+from qviz.features.detection.models import ModelSource, load_model
 from qviz.structures import Scheme
 from qviz.tflite.edit import packed, unpacked
 from qviz.tflite.runner import Runner
@@ -42,6 +44,12 @@ def test_variants_are_built_from_an_unfolded_file(scheme: str, sample: Sample, e
     assert built.scheme is Scheme.INT8
     (warning,) = (row for row in built.warnings if row.code == "unfolded_source")
     assert f"is {scheme}, so it was dequantized to float32 first" in warning.message
+
+
+def test_a_float32_file_is_left_alone(sample: Sample, engine: LocalEngine) -> None:
+    data = sample.models["float32"].read_bytes()
+    source = source_of(load_model(engine, ModelSource("float32.tflite", data)))
+    assert source.float_data == data
 
 
 @pytest.mark.parametrize("recipe", ["float16", "int8"])
