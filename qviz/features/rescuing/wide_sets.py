@@ -8,12 +8,13 @@ really built, and its quality is measured on a few images (`Candidates.qualities
    with most of the largest gain.
 3. With the core in 16 bits, the methods that compute the ranges of the other operators are ranked again, because the
    best one for int8 throughout may not be the best one here. Each set is tried with the best two.
-4. The core is tried, and then with the units of slices (a sixteenth of the network) that gain quality in addition to
-   it, the best first, up to a share of the operators.
+4. The core is tried, and then larger sets up to a share of the operators: the core with its neighbours in the file, or
+   with the units of slices (a sixteenth of the network) that gain quality in addition to it, whichever is better.
 5. Of a set within the budget, halves, quarters and so on of the units are left out again (`fewer`).
 
 Prefixes are included because later layers amplify an error of the first ones: on YOLOX-nano no single operator in 16
-bits reveals this, and no window without the first convolution repairs it.
+bits reveals this, and no window without the first convolution repairs it. Neighbours are preferred for the same reason:
+where a 16-bit operator reads 8 bits, its input is as coarse as before.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ CORE_SHARE = 0.8
 """Of the gain of the best coarse set: what the core has to reach."""
 TOLERANCE = 0.01
 """Quality that a set may lose when units are left out."""
-SHARES = (0.15, 0.3, 0.5)
+SHARES = (0.1, 0.15, 0.3, 0.5)
 """Of the operators: the size of the proposed sets. Larger ones are not proposed."""
 MAX_METHODS = 2
 """Methods for ranges that each set is tried with."""
@@ -73,15 +74,13 @@ class WideSets:
         core = self._core(base)
         methods = self._methods(core)
         self.plain = replace(self.plain, ranges=methods[0])
-        units = self._by_gain(core)
-        proposed = [core] if len(core) <= SHARES[-1] * len(every) else []
-        for size in (share * len(every) for share in SHARES):
-            orders = core
-            for unit in units:
-                if len(orders | unit) <= size:
-                    orders |= unit
-            proposed += [orders] if len(orders) <= size else []
-        for orders in dict.fromkeys(proposed):
+        sizes = [share * len(every) for share in SHARES if len(core) <= share * len(every)]
+        ways = self._neighbours(core), self._by_gain(core)
+        pairs = [[_grown(core, units, size) for units in ways] for size in sizes]
+        grown = [orders for pair in pairs for orders in pair]
+        qualities = dict(zip(grown, self._qualities(grown), strict=True))
+        better = [max(pair, key=lambda orders: qualities[orders]) for pair in pairs]
+        for orders in dict.fromkeys([core, *better] if sizes else []):
             yield from (replace(self.candidate(orders), ranges=method) for method in methods[:MAX_METHODS])
 
     def fewer(self, candidate: Candidate, is_enough: Callable[[Candidate], bool]) -> None:
@@ -127,7 +126,23 @@ class WideSets:
         gaining = sorted((part for part in rest if qualities[part] > base), key=lambda part: -qualities[part])
         return [unit for part in gaining for unit in self._units if unit <= part]
 
+    def _neighbours(self, core: Orders) -> list[Orders]:
+        """The units outside the core, the nearest to it first; of two equally near ones, the one behind it."""
+        inside = [number for number, unit in enumerate(self._units) if unit <= core]
+        outside = [number for number, unit in enumerate(self._units) if not unit <= core]
+        nearest = sorted(outside, key=lambda number: (min(abs(number - other) for other in inside), -number))
+        return [self._units[number] for number in nearest]
+
     def _qualities(self, sets: Sequence[Orders]) -> list[float]:
         rows = [self.candidate(orders) for orders in sets]
         batches = (rows[start : start + BATCH] for start in range(0, len(rows), BATCH))
         return [quality for batch in batches for quality in self._candidates.qualities(batch)]
+
+
+def _grown(core: Orders, units: Sequence[Orders], size: float) -> Orders:
+    """The core with as many of these units, the first ones first, as fit into a number of operators."""
+    orders = core
+    for unit in units:
+        if len(orders | unit) <= size:
+            orders |= unit
+    return orders
