@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -343,8 +343,8 @@ def choose_variant(models: Sequence[LoadedModel], name: str | int | None) -> Loa
     """One of the models after the first.
 
     Args:
-        name: The variant's name, a part of it that no other variant's name contains, or its number from 1; None if
-            there is only one variant.
+        name: The variant's name, with or without its suffix; the end of it (`int8` of `ssd_int8.tflite`); a part of it
+            that no other variant's name contains; or its number from 1. None if there is only one variant.
 
     Raises:
         SettingsError: No variant matches, or several do.
@@ -355,10 +355,24 @@ def choose_variant(models: Sequence[LoadedModel], name: str | int | None) -> Loa
     elif name is None:
         matches = list(variants)
     else:
-        matches = [model for model in variants if model.name == name] or [m for m in variants if name in m.name]
+        matches = _named(variants, name)
     if len(matches) == 1:
         return matches[0]
     if not variants:
         raise SettingsError("Only the reference is open; add a quantized variant of it.")
     problem = f"{len(variants)} variants are open" if name is None else f"{name!r} fits {len(matches)} variants"
+    if name is not None and not matches:
+        problem = f"No variant is called {name!r}"
     raise SettingsError(f"{problem}; name one of: {listed([model.name for model in variants], 10)}.")
+
+
+def _named(variants: Sequence[LoadedModel], name: str) -> list[LoadedModel]:
+    """The variants that a name fits, by the strictest of these rules that any of them meets."""
+    rules: tuple[Callable[[str], bool], ...] = (
+        lambda whole: whole == name,
+        lambda whole: Path(whole).stem == name,
+        lambda whole: Path(whole).stem.endswith((f"_{name}", f"-{name}", f".{name}")),
+        lambda whole: name in whole,
+    )
+    fitting = ([model for model in variants if fits(model.name)] for fits in rules)
+    return next((matches for matches in fitting if matches), [])
