@@ -37,7 +37,7 @@ with page.begin("Compare") as here:
     except QvizError as error:
         page.verdict(f"{image.name} cannot be shown.", str(error))
         st.stop()
-    panel.find_worst(here, images, variants)
+    panel.run_first(here, images, order, variants)
     state = panel_viewer.show_viewer(here, image, picture, runs, variants, (number, len(order)))
     current = panel_viewer.apply_events(state, order, image)
     view.show(current)

@@ -64,7 +64,7 @@ KINDS = {
     "profile": Kind("Size, latency and memory"),
     "report": Kind("Report"),
     "backends": Kind("Backends"),
-    "diagnosis": Kind("Diagnosis", quiet=True),
+    "diagnosis": Kind("Diagnosis", 2, quiet=True),
     "explanation": Kind("Layers that explain the loss"),
     "alarm": Kind("Images outside of the calibration", quiet=True),
 }

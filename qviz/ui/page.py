@@ -217,7 +217,7 @@ def _sidebar(current: workspace.Workspace, models: Models | None) -> Sidebar:
             origin = ""
             if current.is_sample:
                 origin = "bundled sample" if sample.holds_images(current) else "sample models"
-            parts = [plural(len(current.images), "image"), as_text(current.name), origin]
+            parts = [plural(len(current.images), "image"), _annotated(current), as_text(current.name), origin]
             st.caption(" · ".join(filter(None, parts)))
         projects.menu(current, _reset_view)
         if dropped := workspace.drops():
@@ -235,6 +235,13 @@ def _sidebar(current: workspace.Workspace, models: Models | None) -> Sidebar:
             clicks.button(st, "Back to the sample", _open_sample, "sample-back", st.rerun, width="stretch")
         st.toggle("Large type", key=LARGE, persist_state="session", help="Larger text and charts, for a projector")
     return sidebar
+
+
+def _annotated(current: workspace.Workspace) -> str:
+    """How many objects the loaded annotations have; empty without annotations."""
+    if current.dataset is None:
+        return ""
+    return plural(sum(len(image.boxes) for image in current.dataset.images), "annotated object")
 
 
 def _undo_drop() -> None:

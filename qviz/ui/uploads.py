@@ -108,7 +108,7 @@ def _free_uploads(file_ids: Sequence[str]) -> None:
 
 
 def load_files(files: Sequence[tuple[str, bytes]]) -> None:
-    """Add files, given as (name, bytes), to the session's workspace, and show the first new image."""
+    """Add files, given as (name, bytes), to the session's workspace, and show a new image."""
     drop = _recognise(files)
     if drop.project:
         workspace.forget_drops()
@@ -128,8 +128,7 @@ def load_files(files: Sequence[tuple[str, bytes]]) -> None:
     current = replace(current, study=drop.study or current.study)
     current = _with_datasets(current.with_images(drop.images), drop.datasets)
     workspace.keep_drop([PurePosixPath(name).name for name, _ in files], _with_annotations(current, drop))
-    if drop.images:
-        view.change(image=current.images[0].name)
+    _show_new(drop.images)
 
 
 def add_images(images: Sequence[EncodedImage], notices: Sequence[str], source: str) -> None:
@@ -139,7 +138,13 @@ def add_images(images: Sequence[EncodedImage], notices: Sequence[str], source: s
         current = sample.without_images(current)
     current = current.with_notices([*notices, *_dark(images)])
     workspace.keep_drop([source], current.with_images(images))
-    view.change(image=workspace.current().images[0].name)
+    _show_new(images)
+
+
+def _show_new(images: Sequence[EncodedImage]) -> None:
+    """Show the one new image; of several, pages show the worst one."""
+    if images:
+        view.change(image=workspace.current().images[0].name if len(images) == 1 else None)
 
 
 def _dark(images: Sequence[EncodedImage]) -> list[str]:

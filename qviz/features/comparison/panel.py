@@ -72,8 +72,14 @@ def run_now(here: Page, image: EncodedImage, variants: Sequence[LoadedModel]) ->
     return picture, [run for run in runs if isinstance(run, Inference)]
 
 
-def find_worst(here: Page, images: Sequence[EncodedImage], variants: Sequence[LoadedModel]) -> None:
-    """If the address names no image, run the first images ahead of other jobs: the page opens the worst of them."""
+def run_first(
+    here: Page, images: Sequence[EncodedImage], order: Sequence[EncodedImage], variants: Sequence[LoadedModel]
+) -> None:
+    """Make the first thumbnails ahead of other jobs.
+
+    If the address names no image, the first images are run ahead of other jobs, too: the page opens the worst of them.
+    """
+    server.results().want_previews(order[:MAX_URGENT], THUMBNAIL, urgent=True)
     if here.view.image is None and variants:
         server.results().want([here.loaded.reference, variants[0]], images[:MAX_URGENT], urgent=True)
 

@@ -41,7 +41,9 @@ def started(here: Page, variant: LoadedModel) -> Job[Diagnosis]:
     def run(context: Context) -> Diagnosis:
         return diagnose(context, reference, variant, images, score=score)
 
-    return jobs.start(KIND, key_of(here, variant), run, step=f"Diagnosing {here.loaded.name(variant)}")
+    name = here.loaded.name(variant)
+    work = jobs.Work(jobs.subject_of(reference.digest, variant.digest), len(images), name)
+    return jobs.start(KIND, key_of(here, variant), run, step=f"Diagnosing {name}", work=work)
 
 
 def result_of(here: Page, variant: LoadedModel) -> Diagnosis | None:

@@ -19,7 +19,8 @@ def note(result: Diagnosis) -> str:
     same = {"yes": "Same network: yes.", "no": "Same network: no.", "unknown": "Same network: not known."}
     on = f"{result.images} of {result.images_given}" if result.images < result.images_given else f"{result.images}"
     parts = [same[result.same_network.value], result.same_network.reason if result.same_network.value != "no" else ""]
-    parts.append(f"Measured on {on} images by taking each cause away and running the images again.")
+    how = "by taking each cause away and running the images again"
+    parts.append(f"{'Measured' if result.complete else 'Being measured'} on {on} images {how}.")
     return " ".join(part for part in parts if part)
 
 
