@@ -10,10 +10,12 @@ from qviz.features.building.build import start_building
 from qviz.features.building.calibration import Calibration
 from qviz.features.building.recipes import Options
 from qviz.features.building.source import Source
+from qviz.features.building.wide import with_wide_ranges
 from qviz.structures import EncodedImage, Scheme
 from qviz.tensorflow_models import SourceKind
 from qviz.tflite.schema import read_graph
 from qviz.tflite.scheme import scheme_facts
+from tests.features.building.chains import chain, random_layers
 from tests.features.building.test_building import sqnr
 from tests.features.conftest import calibrated, keras_source, source_of
 
@@ -89,3 +91,14 @@ def test_hard_swish_is_written_as_operators_with_16_bit_kernels(
 def test_numbers_that_are_no_operators_are_refused() -> None:
     with pytest.raises(SettingsError, match="'x' does not name operators"):
         Options.of(wide_operators="x")
+
+
+def test_tensors_that_only_16_bit_operators_use_are_not_clipped() -> None:
+    data = chain(random_layers(8, 8, 8, depthwise=False))
+    graph, extreme = read_graph(data), (-9.0, 9.0)
+    names = [graph.tensors[op.outputs[0]].name for op in graph.ops]
+    ranges, extremes = dict.fromkeys(names, (-1.0, 1.0)), dict.fromkeys(names, extreme)
+    calibration = with_wide_ranges(graph, [0, 1], Calibration(ranges, 4, "mean", "digest", extremes))
+    assert calibration is not None
+    assert [calibration.ranges[name] == extreme for name in names] == [True, False, False], "8 bits read the second one"
+    assert with_wide_ranges(graph, [], calibration) is calibration
