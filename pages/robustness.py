@@ -6,7 +6,7 @@ import streamlit as st
 
 from qviz.features.comparison import panel as compare
 from qviz.features.corruption_sweep import panel, panel_images, panel_live
-from qviz.ui import page, uploads, view
+from qviz.ui import page, server, uploads, view
 from qviz.ui.tabs import tabs
 
 TABS = ("Live", "Sweep", "What quantization adds", "Layers out of range", "All points", "Calibration images")
@@ -48,7 +48,9 @@ with page.begin("Robustness") as here:
     if live.open:
         with live:
             image = here.workspace.image_named(here.view.image) or here.workspace.images[0]
-            panel_live.show(here, image, compare.choose_variants(here, []))
+            models = here.loaded
+            compared = [server.compared(models, one, here.workspace.images, here.view.score) for one in models.variants]
+            panel_live.show(here, image, compare.choose_variants(here, compared))
     if finding is not None:
         with sweep:
             panel.curves(finding)
