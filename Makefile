@@ -5,7 +5,7 @@ BIN := .venv/bin
 PROCESSES ?= 2
 PIP := $(BIN)/pip install --disable-pip-version-check --quiet
 
-.PHONY: run test lint bench fuzz load sample screenshots clean
+.PHONY: run test lint bench fuzz load docs sample screenshots clean
 
 run: .venv/.run
 	$(BIN)/python -m qviz app
@@ -29,6 +29,10 @@ fuzz: .venv/.test
 # .venv/bin/python -m benchmarks visitors
 load: .venv/.test
 	$(BIN)/python -m benchmarks load
+
+# The documentation as a site, in site/; it needs no server and loads nothing from elsewhere.
+docs: .venv/.test
+	$(BIN)/mkdocs build --quiet
 
 # Retakes the pictures in docs/ (needs Chromium).
 screenshots: .venv/.test

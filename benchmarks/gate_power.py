@@ -1,0 +1,104 @@
+"""The gate on AP against planted regressions: false alarms on resampled halves, and its power by number of images.
+
+    .venv/bin/python -m benchmarks gate_power
+
+The sample's FP32 model on the 105 scenes. A planted variant is this model without a random share of its detections, so
+that its loss on all scenes is known. Each draw of images is evaluated as `qviz evaluate` does: AP of both models, and
+the interval of a paired bootstrap over the drawn images.
+
+False alarms: 200 random halves; a variant whose loss on all scenes does not exceed the limit must not fail.
+Power: how often a variant that really loses more fails a limit of one point, by number of images, drawn with
+replacement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+import qviz
+from qviz.context import Context
+from qviz.engine import LocalEngine
+from qviz.features.accuracy.ap import average_precision
+from qviz.features.accuracy.bootstrap import interval
+from qviz.features.accuracy.coco_matching import MatchTables, mean_ap
+from qviz.features.accuracy.evaluator import Evaluator
+from qviz.features.accuracy.gate import bound
+from qviz.features.accuracy.power import images_to_decide
+from qviz.structures import Loss
+
+SAMPLE = Path(__file__).resolve().parents[1] / "sample_data"
+REFERENCE, INT8 = (SAMPLE / "models" / f"ssdlite_mobilenet_v2_{name}.tflite" for name in ("float32", "int8"))
+HALVES, DRAWS, RESAMPLES, LIMIT = 200, 60, 300, 0.01
+SHARES = (0.02, 0.05, 0.1, 0.2, 0.35)
+IMAGES = (25, 50, 100, 200, 400)
+
+
+def tables() -> tuple[MatchTables, dict[str, MatchTables]]:
+    """Tables of the reference, and of each variant: the int8 file, and planted ones by share of detections removed."""
+    with LocalEngine() as engine, qviz.open(REFERENCE, INT8, engine=engine, cache=False) as session:
+        dataset = session.dataset_of(SAMPLE / "scenes" / "annotations.json", SAMPLE / "scenes")
+        models = session.models_for(dataset)
+        evaluator = Evaluator(Context(engine), models, dataset, 0.001, False)
+        classes = evaluator.classes(models[0])
+        found = [evaluator.detections(model) for model in models]
+        complete = evaluator.dataset
+    variants = {"int8": found[1]}
+    rng = np.random.default_rng(7)
+    order = {image: rng.random(len(rows)) for image, rows in found[0].items()}
+    for share in SHARES:
+        variants[f"-{share:.0%}"] = {image: rows[order[image] >= share] for image, rows in found[0].items()}
+    reference = average_precision("reference", complete, found[0], classes).tables
+    return reference, {name: average_precision(name, complete, rows, classes).tables for name, rows in variants.items()}
+
+
+def loss_of(reference: MatchTables, variant: MatchTables, counts: np.ndarray, rng: np.random.Generator) -> Loss:
+    """The loss on images that occur this often, and its interval."""
+    images = int(counts.sum())
+    draws = rng.multinomial(images, counts / images, size=RESAMPLES).astype(np.uint16)
+    weights = np.concatenate([counts[None].astype(np.uint16), draws])
+    losses = mean_ap(reference.class_ap(weights)) - mean_ap(variant.class_ap(weights))
+    return Loss(float(losses[0]), *interval(losses[1:], images), None)
+
+
+def halves(images: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    for _ in range(HALVES):
+        counts = np.zeros(images, int)
+        counts[rng.permutation(images)[: images // 2]] = 1
+        yield counts
+
+
+def failing(losses: list[Loss], limit: float, confident: str | None) -> float:
+    return float(np.mean([bound(loss, confident) > limit for loss in losses]))
+
+
+def main() -> None:
+    reference, variants = tables()
+    rng = np.random.default_rng(20261130)
+    every = np.ones(reference.images, int)
+    whole = {name: loss_of(reference, variant, every, rng) for name, variant in variants.items()}
+    print(f"loss of AP on all {reference.images} scenes, in points, and images that decide one point")
+    for name, loss in whole.items():
+        bounds = f"[{100 * loss.low:5.1f}, {100 * loss.high:5.1f}]"  # type: ignore[operator]
+        needed = images_to_decide(loss, reference.images, LIMIT)
+        print(f"  {name:6} {100 * loss.value:5.1f} {bounds} {needed:8,}")  # type: ignore[operator]
+    print(f"\nfalse alarms in {HALVES} halves; the limit is the variant's own loss on all scenes")
+    for name, variant in variants.items():
+        limit = max(whole[name].value or 0.0, 0.0)
+        losses = [loss_of(reference, variant, counts, rng) for counts in halves(reference.images, rng)]
+        texts = [f"{word or 'the loss itself'} {failing(losses, limit, word):6.1%}" for word in ("lower", None)]
+        print(f"  {name:6} limit {100 * limit:4.1f} points: {'   '.join(texts)}")
+    print(f"\nshare of {DRAWS} draws that fail a limit of 1 point with confident='lower', by number of images")
+    print(f"  {'':6} {'loss':>5} {''.join(f'{count:>8}' for count in IMAGES)}")
+    for name, variant in variants.items():
+        shares = []
+        for count in IMAGES:
+            counts = rng.multinomial(count, np.full(reference.images, 1 / reference.images), size=DRAWS)
+            shares.append(failing([loss_of(reference, variant, row, rng) for row in counts], LIMIT, "lower"))
+        print(f"  {name:6} {100 * whole[name].value:5.1f} {''.join(f'{share:8.0%}' for share in shares)}")  # type: ignore[operator]
+
+
+if __name__ == "__main__":
+    main()
