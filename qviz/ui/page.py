@@ -217,6 +217,8 @@ def _sidebar(current: workspace.Workspace, models: Models | None) -> Sidebar:
             origin = ""
             if current.is_sample:
                 origin = "bundled sample" if sample.holds_images(current) else "sample models"
+            elif sample.holds_images(current):
+                origin = "sample images"
             parts = [plural(len(current.images), "image"), _annotated(current), as_text(current.name), origin]
             st.caption(" · ".join(filter(None, parts)))
         projects.menu(current, _reset_view)

@@ -42,8 +42,7 @@ def started(here: Page, variant: LoadedModel) -> Job[Diagnosis]:
         return diagnose(context, reference, variant, images, score=score)
 
     name = here.loaded.name(variant)
-    work = jobs.Work(jobs.subject_of(reference.digest, variant.digest), len(images), name)
-    return jobs.start(KIND, key_of(here, variant), run, step=f"Diagnosing {name}", work=work)
+    return jobs.start(KIND, key_of(here, variant), run, f"Diagnosing {name}", work=jobs.Work(detail=name))
 
 
 def result_of(here: Page, variant: LoadedModel) -> Diagnosis | None:
