@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME...]`: run all measurements, or some."""
+"""`python -m benchmarks [NAME...]`: run all measurements, or some. Numbers behind a name are for that measurement."""
 
 import sys
 from importlib import import_module
@@ -28,7 +28,7 @@ ALL = (
 
 
 def main() -> None:
-    for name in sys.argv[1:] or ALL:
+    for name in [word for word in sys.argv[1:] if not word.isdigit()] or ALL:
         print(f"\n== {name}")
         import_module(f"benchmarks.{name}").main()
 

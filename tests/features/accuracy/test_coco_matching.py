@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from qviz.features.accuracy import coco_matching
 from qviz.features.accuracy.ap import accumulated, average_precision
 from qviz.features.accuracy.coco_matching import MAX_DETECTIONS, SIZES, ClassTable, match, result_rows
 from qviz.structures import Category, Dataset, DatasetImage, Detections
@@ -120,3 +121,12 @@ def test_only_the_best_100_detections_per_class_count() -> None:
     table = match(dataset, rows, ("all",))["all"].classes[0]
     assert (len(table.scores), table.true.any()) == (MAX_DETECTIONS, False)
     assert plain_ap.of_rows(dataset, rows).stats[0] == 0
+
+
+@pytest.mark.parametrize("hits", [0, 1, 15, 16, 17, 48, 50])
+def test_sums_and_maxima_in_rows_equal_numpys(hits: int) -> None:
+    values = np.random.default_rng(hits).integers(0, 9, (hits, 3)).astype(np.float64)
+    sums = coco_matching._accumulated(np.add, values.copy())
+    np.testing.assert_array_equal(sums, np.add.accumulate(values))
+    maxima = coco_matching._accumulated(np.maximum, values.copy()[::-1])
+    np.testing.assert_array_equal(maxima, np.maximum.accumulate(values[::-1]))
