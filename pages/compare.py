@@ -12,8 +12,8 @@ from qviz.ui import page, server, uploads, view
 with page.begin("Compare") as here:
     models = here.require(
         "models images",
-        "Drop a photo to see what each model finds in it.",
-        "JPEG, PNG or WebP, several files or a zip archive.",
+        "Drop models and photos to see what each model finds.",
+        "A .tflite file and its quantized variants; JPEG, PNG or WebP, several files or a zip archive.",
         "Images",
     )
     images = here.workspace.images
