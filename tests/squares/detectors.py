@@ -8,6 +8,7 @@ for the precisions that the tests check.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -15,6 +16,7 @@ import zipfile
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from multiprocessing import get_context
+from pathlib import Path
 
 from tests.faults import planted, zero_weights_given_a_tiny_scale
 from tests.squares.network import Network, Precision, convert
@@ -29,10 +31,22 @@ def _quiet() -> None:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 
+SHARED = "QVIZ_TEST_SHARED"
+"""Names the folder in which the processes of a test session keep what they have converted for one another."""
+
+
 @cache
 def converted(network: Network, precision: Precision) -> bytes:
     """The .tflite file of a network of your own."""
-    return _worker().submit(convert, network, precision).result()
+    if SHARED not in os.environ:
+        return _worker().submit(convert, network, precision).result()
+    digest = hashlib.sha256(repr((network, precision)).encode()).hexdigest()
+    path = Path(os.environ[SHARED]) / f"{digest}.tflite"
+    if not path.exists():
+        part = path.with_suffix(f".{os.getpid()}")
+        part.write_bytes(_worker().submit(convert, network, precision).result())
+        part.replace(path)
+    return path.read_bytes()
 
 
 def reference(precision: Precision = "float32") -> bytes:
@@ -130,17 +144,17 @@ def rows_with_scores(precision: Precision = "float32") -> bytes:
 
 def pose(precision: Precision = "float32") -> bytes:
     """[1, 13, 2100]: as `reference`, with two keypoints; the notes say so. Without the notes, see `without_notes`."""
-    return _noted(converted(Network(head="pose"), precision), task="pose", kpt_shape=[2, 3])
+    return noted(converted(Network(head="pose"), precision), task="pose", kpt_shape=[2, 3])
 
 
 def masks(precision: Precision = "float32") -> bytes:
     """[1, 39, 2100] and prototypes [1, 160, 160, 32]: as `reference`; masks show where the squares are."""
-    return _noted(converted(Network(head="masks"), precision), task="segment")
+    return noted(converted(Network(head="masks"), precision), task="segment")
 
 
 def rotated(precision: Precision = "float32") -> bytes:
     """[1, 8, 2100]: as `reference`, every box rotated by -.3 radians."""
-    return _noted(converted(Network(head="rotated"), precision), task="obb")
+    return noted(converted(Network(head="rotated"), precision), task="obb")
 
 
 def pose_without_notes(precision: Precision = "float32") -> bytes:
@@ -153,7 +167,7 @@ def rotated_without_notes(precision: Precision = "float32") -> bytes:
     return converted(Network(head="rotated"), precision)
 
 
-def _noted(data: bytes, **notes: object) -> bytes:
+def noted(data: bytes, **notes: object) -> bytes:
     """The file with the notes of an exporter appended, as Ultralytics does."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as files:
