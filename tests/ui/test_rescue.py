@@ -38,7 +38,7 @@ def _verdicts(app: AppTest) -> str:
 def _until(app: AppTest, sentence: str) -> None:
     end = time.monotonic() + LIMIT
     while sentence not in _verdicts(app) and time.monotonic() < end:
-        time.sleep(0.3)
+        time.sleep(1.0)  # a run of the page takes as much of the processor as the work that it waits for
         app.run()
     assert not app.exception and not app.error
     assert sentence in _verdicts(app)
@@ -90,11 +90,11 @@ def test_keeping_a_layer_in_float_adds_a_variant() -> None:
     app.switch_page("pages/layers.py").run()
     end = time.monotonic() + LIMIT
     while not any(button.key == "keep-float" for button in app.button) and time.monotonic() < end:
-        time.sleep(0.3)
+        time.sleep(1.0)  # a run of the page takes as much of the processor as the work that it waits for
         app.run()
     app.button(key="keep-float").click().run()
     while "(3 float).tflite is loaded" not in _notes(app) and time.monotonic() < end:
-        time.sleep(0.5)
+        time.sleep(1.0)  # a run of the page takes as much of the processor as the work that it waits for
         app.run()
     assert not app.exception
     assert "Ranges from 2 images" in _notes(app)
