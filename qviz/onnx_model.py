@@ -58,9 +58,12 @@ class OnnxRunner:
 
     def __init__(self, data: bytes, threads: int = 1) -> None:
         self._session = _session(data, threads)
-        self.notes = _notes(self._session)
-        self.graph = _graph(self._session, self.notes)
-        self._names = [port.name for port in self._session.get_inputs()]
+        try:
+            self.notes = _notes(self._session)
+            self.graph = _graph(self._session, self.notes)
+            self._names = [port.name for port in self._session.get_inputs()]
+        except UnicodeDecodeError as error:
+            raise ModelError("is a damaged ONNX model: a name in it is not text.") from error
         self._constants: dict[str, np.ndarray] = {}
         self.milliseconds = 0.0
 

@@ -122,5 +122,7 @@ def test_damaged_files_are_refused_in_a_sentence() -> None:
     with pytest.raises(ModelError, match="No Op registered for Idontkno") as raised:
         OnnxRunner(data.replace(b"Identity", b"Idontkno"))
     assert "ONNXRuntimeError" not in str(raised.value)
+    with pytest.raises(ModelError, match="a name in it is not text"):
+        OnnxRunner(data.replace(b"images", b"ima\xf4es"))
     with pytest.raises(ModelError, match="failed while it ran"):
         OnnxRunner(data).run([np.zeros((1, 3, 5, 5), np.float32)])

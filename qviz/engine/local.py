@@ -283,8 +283,10 @@ def first_job(warm_up: WarmUp, hard_limit: int, parent: int, folder: Path) -> No
     """
     threading.Thread(target=_end_with_parent, args=(parent, folder), daemon=True).start()
     limit_memory(hard_limit)
-    if "QVIZ_DEBUG" not in os.environ:  # delegates and crashes write to stderr; the job's error is enough for a user
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    if "QVIZ_DEBUG" not in os.environ:  # runtimes print on both, and so into --json; an error is enough
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
     if warm_up is not None:
         warm_up()
 

@@ -87,14 +87,19 @@ class Settings:
         names = {field.name for field in fields(cls)}
         if unknown := sorted(set(data) - names):
             raise SettingsError(
-                f"{where} has an unknown setting, {unknown[0]!r}. Possible settings: {', '.join(sorted(names))}."
+                f"{where} has an unknown setting, {_shown(unknown[0])}. Possible settings: {', '.join(sorted(names))}."
             )
         return cls(**{name: _parse(name, value, where) for name, value in data.items() if value is not None})
 
 
+def _shown(value: Any) -> str:
+    """A value of the wrong type or size as text for a message."""
+    return repr(value)[:60]
+
+
 def _check_choice(name: str, value: str | None, choices: tuple[str, ...]) -> None:
     if value is not None and value not in choices:
-        raise SettingsError(f"{name} is {value!r}; choose one of {', '.join(choices)}.")
+        raise SettingsError(f"{name} is {_shown(value)}; choose one of {', '.join(choices)}.")
 
 
 def per_channel(value: Any, name: str, where: str) -> tuple[float, float, float]:
@@ -112,7 +117,7 @@ def per_channel(value: Any, name: str, where: str) -> tuple[float, float, float]
         numbers *= 3
     if len(numbers) != 3 or not all(abs(number) < 1e6 for number in numbers):
         raise SettingsError(
-            f"{where}: {name} is {value!r}; give one number, or three separated by commas, for pixels 0..255."
+            f"{where}: {name} is {_shown(value)}; give one number, or three separated by commas, for pixels 0..255."
         )
     return (numbers[0], numbers[1], numbers[2])
 
@@ -152,4 +157,4 @@ def _number(name: str, value: Any, where: str) -> float:
             return int(number) if whole else number
     except (TypeError, ValueError, OverflowError):
         pass
-    raise SettingsError(f"{where}: {name} is {value!r}; it must be a {'whole ' if whole else ''}number.")
+    raise SettingsError(f"{where}: {name} is {_shown(value)}; it must be a {'whole ' if whole else ''}number.")

@@ -50,10 +50,14 @@ class Runner:
     def __init__(self, data: bytes, threads: int = 1, keep_all: bool = True, kernels: str = "default") -> None:
         try:
             self._interpreter, self.reference_kernels = _prepare(data, threads, keep_all, kernels)
+            self._inputs = [detail["index"] for detail in self._interpreter.get_input_details()]
+            self._outputs = [detail["index"] for detail in self._interpreter.get_output_details()]
+        except UnicodeDecodeError as error:
+            raise ModelError(
+                "cannot be run by TensorFlow Lite: an input or output has a name that is not text."
+            ) from error
         except (RuntimeError, ValueError, TypeError) as error:
             raise ModelError(f"cannot be run by TensorFlow Lite: {_first_line(error)}") from error
-        self._inputs = [detail["index"] for detail in self._interpreter.get_input_details()]
-        self._outputs = [detail["index"] for detail in self._interpreter.get_output_details()]
         self.milliseconds = 0.0
 
     def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:

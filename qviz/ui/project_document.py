@@ -100,7 +100,8 @@ def from_document(document: Mapping[str, Any], read: Callable[[str], bytes]) -> 
     Raises ProjectError if the document has another version.
     """
     if document.get("version") != VERSION:
-        raise ProjectError(f"The project is of version {document.get('version')!r}; this qviz reads version {VERSION}.")
+        version = repr(document.get("version"))[:40]
+        raise ProjectError(f"The project is of version {version}; this qviz reads version {VERSION}.")
     notices: list[str] = []
     is_sample = document.get("is_sample") is True
     name = _text(document.get("name"))[:MAX_NAME]

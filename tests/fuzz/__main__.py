@@ -1,28 +1,52 @@
-"""`python -m tests.fuzz`: many damaged models and hostile images; status 1 after a crash or an invalid result."""
+"""`python -m tests.fuzz`: many damaged and hostile files of all kinds; status 1 after a crash or an invalid result."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 
+from qviz.engine import Engine
+from tests.fuzz.containers import fuzz_onnx, fuzz_videos
+from tests.fuzz.documents import fuzz_documents
+from tests.fuzz.meanings import meaning
 from tests.fuzz.run import Tally, fuzz_engine, fuzz_images, fuzz_models
+
+
+def _documents(engine: Engine, numbers: range) -> Tally:
+    return fuzz_documents(numbers)
+
+
+RUNS: dict[str, tuple[int, Callable[[Engine, range], Tally]]] = {
+    "images": (500, fuzz_images),
+    "documents": (2_000, _documents),
+    "videos": (100, fuzz_videos),
+    "onnx": (100, fuzz_onnx),
+    "meanings": (1_000, partial(fuzz_models, make=meaning)),
+    "models": (2_000, fuzz_models),
+}
+"""Name of an option -> how many files by default, and the function that tries them."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("--models", type=int, default=2_000, metavar="N")
-    parser.add_argument("--images", type=int, default=500, metavar="N")
+    for name, (count, _) in RUNS.items():
+        parser.add_argument(f"--{name}", type=int, default=count, metavar="N")
     parser.add_argument("--first", type=int, default=0, metavar="K", help="the number of the first file")
     args = parser.parse_args()
     failures = 0
     with fuzz_engine() as engine:
-        for what, run, count in (("images", fuzz_images, args.images), ("models", fuzz_models, args.models)):
+        for name, (_, run) in RUNS.items():
+            count = getattr(args, name)
+            if not count:
+                continue
             start = time.monotonic()
-            tally: Tally = run(engine, range(args.first, args.first + count))
+            tally = run(engine, range(args.first, args.first + count))
             seconds = time.monotonic() - start
             ends = ", ".join(f"{count} {end}" for end, count in tally.ends.most_common())
-            print(f"{count} {what} in {seconds:.0f} s: {ends or 'none'}", flush=True)
+            print(f"{count} {name} in {seconds:.0f} s: {ends or 'none'}", flush=True)
             failures += len(tally.failures)
     return 1 if failures else 0
 

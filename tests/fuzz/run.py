@@ -35,7 +35,7 @@ from qviz.features.layer_error import layers
 from qviz.features.tracing import trace
 from qviz.structures import EncodedImage, Inference
 from tests.fuzz.images import hostile_image
-from tests.fuzz.models import ROOT, base, mutant
+from tests.fuzz.models import ROOT, Mutant, base, mutant
 
 JOB_SECONDS = 10.0
 TIMEOUT = 20 * JOB_SECONDS
@@ -87,20 +87,20 @@ def _bits(inference: Inference) -> bytes:
     return b"|".join(values.tobytes() for values in (result.boxes, result.scores, result.class_ids))
 
 
-def fuzz_models(engine: Engine, numbers: Iterable[int]) -> Tally:
-    """The mutants of these numbers."""
+def fuzz_models(engine: Engine, numbers: Iterable[int], make: Callable[[int], Mutant] = mutant) -> Tally:
+    """The mutants of these numbers. make: the generator."""
     witness = Witness(engine)
 
     def one(number: int) -> str:
-        damaged = mutant(number)
+        damaged = make(number)
         source = ModelSource(damaged.name, damaged.data)
         return tried_model(engine, source, witness, DEEPER.get(number % 10, ""))
 
     def label(number: int) -> str:
-        damaged = mutant(number)
+        damaged = make(number)
         return f"{damaged.name} ({damaged.kind} of {damaged.base})"
 
-    return _each(engine, list(numbers), one, label, witness)
+    return each(engine, list(numbers), one, label, witness)
 
 
 def fuzz_images(engine: Engine, numbers: Iterable[int]) -> Tally:
@@ -114,10 +114,10 @@ def fuzz_images(engine: Engine, numbers: Iterable[int]) -> Tally:
         hostile = hostile_image(number)
         return f"{hostile.name} ({hostile.kind} of {hostile.base})"
 
-    return _each(engine, list(numbers), one, label, Witness(engine))
+    return each(engine, list(numbers), one, label, Witness(engine))
 
 
-def _each(
+def each(
     engine: Engine, numbers: list[int], one: Callable[[int], str], label: Callable[[int], str], witness: Witness
 ) -> Tally:
     """Runs as many files at once as there are workers."""

@@ -8,10 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from qviz import optional
 from qviz.engine import LocalEngine
 from qviz.features.detection.models import ModelSource
 from qviz.structures import EncodedImage, digest_of
+from tests.fuzz.containers import fuzz_onnx, fuzz_videos
+from tests.fuzz.documents import KINDS as DOCUMENTS
+from tests.fuzz.documents import fuzz_documents
 from tests.fuzz.images import hostile_image
+from tests.fuzz.meanings import KINDS as MEANINGS
+from tests.fuzz.meanings import meaning
 from tests.fuzz.models import KINDS, mutant
 from tests.fuzz.run import Witness, fuzz_engine, fuzz_images, fuzz_models, tried_image, tried_model
 
@@ -37,6 +43,31 @@ def test_a_share_of_the_hostile_images(engine: LocalEngine) -> None:
     tally = fuzz_images(engine, range(500, 560))
     assert tally.failures == []
     assert tally.ends["refused: ImageError"] and tally.ends["decoded"], tally.ends
+
+
+@pytest.mark.slow
+def test_one_of_each_impossible_meaning(engine: LocalEngine) -> None:
+    small = [number for number in range(200) if meaning(number).base == "small"][: len(MEANINGS)]
+    assert len({meaning(number).kind for number in small}) == len(MEANINGS)
+    tally = fuzz_models(engine, small, meaning)
+    assert tally.failures == []
+    assert tally.ends["refused: ModelError"] and any(end.startswith("ran") for end in tally.ends), tally.ends
+
+
+def test_a_share_of_the_hostile_documents() -> None:
+    tally = fuzz_documents(range(3_000, 3_100))
+    assert tally.failures == []
+    assert tally.ends.total() == 100
+    for kind in DOCUMENTS:
+        assert any(end.startswith(kind) and "refused" in end for end in tally.ends), kind
+
+
+def test_a_share_of_the_damaged_videos_and_onnx_files(engine: LocalEngine) -> None:
+    videos = fuzz_videos(engine, range(12))
+    assert videos.failures == []
+    assert videos.ends["refused: ImageError"] and videos.ends["some frames"] + videos.ends["all frames"], videos.ends
+    if optional.is_installed("onnx"):
+        assert fuzz_onnx(engine, range(8)).failures == []
 
 
 @pytest.fixture(scope="module")

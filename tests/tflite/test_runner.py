@@ -65,6 +65,7 @@ UNRUNNABLE = [
         packed([tensor("in", [1]), tensor("out", [1])], [operator(0, [0], [1])], [code(32, custom="MyOp")]),
         "custom op: MyOp",
     ),
+    (relu().replace(b"\x02\x00\x00\x00in\x00", b"\x02\x00\x00\x00\xff\xfe\x00"), "has a name that is not text"),
 ]
 
 
