@@ -4,9 +4,9 @@
 
 It proves that the steps work, not that a registry's images do: the role of `python:3.11-slim` is played by this
 machine's own files below an overlay, with a new virtual environment first on PATH. Each stage gets an overlay of its
-own, RUN is carried out in it by chroot, COPY copies the last commit. Then the file system becomes read-only but for /tmp and
-the volumes, and as the Dockerfile's user: the entry point starts, the health check passes, and a command runs on the
-Dask scheduler and workers of compose.yml. Needs root and Linux (unshare, overlay, chroot), some GB of memory, minutes.
+own, RUN is carried out in it by chroot, COPY copies the last commit. Then the file system becomes read-only but for
+/tmp and the volumes, and as the user of the Dockerfile: the entry point starts, the health check passes, and a command
+runs on the Dask scheduler and workers of compose.yml. Needs root and Linux, some GB of memory, and minutes.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from qviz.engine import Blob, LocalEngine
+from qviz.engine import Blob, LocalEngine, memory
 from qviz.engine.local import SharedFiles
 from qviz.errors import Cancelled, WorkerCrashed, WorkerOutOfMemory, WorkerTimeout
 from qviz.structures import digest_of
@@ -257,3 +258,15 @@ def test_a_worker_over_its_memory_limit_is_replaced_before_the_next_job() -> Non
         full = running.submit(keep(700)).result(timeout=60)
         assert full == first
         assert running.submit(os.getpid).result(timeout=60) != full
+
+
+def test_what_only_linux_has_is_in_one_module_and_elsewhere_a_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    pattern = re.compile(r"^\s*(?:import|from) (?:ctypes|resource|fcntl|prctl)\b|[\"']/proc/", re.M)
+    files = [path for path in (ROOT / "qviz").rglob("*.py") if pattern.search(path.read_text(encoding="utf-8"))]
+    assert [path.relative_to(ROOT).as_posix() for path in files] == ["qviz/engine/memory.py"]
+    assert memory.memory_limit_sentence().startswith("hard")
+    monkeypatch.setattr(memory.sys, "platform", "win32")
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: (_ for _ in ()).throw(OSError("no glibc")))
+    assert memory.memory_limit_sentence().startswith("watched: a worker beyond the limit is ended")
+    memory.trim_malloc()
+    memory.free_closed_sessions()

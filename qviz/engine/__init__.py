@@ -5,17 +5,29 @@ Both implement `Engine`; code that submits jobs does not depend on which one it 
 
 from qviz.engine.interface import Blob, Engine, WarmUp, importing
 from qviz.engine.local import LocalEngine
-from qviz.engine.memory import free_closed_sessions, limit_memory, machine_memory, resident_memory, trim_malloc
+from qviz.engine.memory import (
+    forget_peak,
+    free_closed_sessions,
+    limit_memory,
+    machine_memory,
+    memory_limit_sentence,
+    peak_memory,
+    resident_memory,
+    trim_malloc,
+)
 
 __all__ = [
     "Blob",
     "Engine",
     "LocalEngine",
     "WarmUp",
+    "forget_peak",
     "free_closed_sessions",
     "importing",
     "limit_memory",
     "machine_memory",
+    "memory_limit_sentence",
+    "peak_memory",
     "resident_memory",
     "trim_malloc",
 ]

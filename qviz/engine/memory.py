@@ -1,10 +1,15 @@
-"""Memory of processes: its limits, and freed memory given back to the operating system, which glibc would keep."""
+"""Memory of processes: its limits, and freed memory given back to the operating system, which glibc would keep.
+
+Everything that only Linux has is here. Elsewhere the functions do nothing, and `memory_limit_sentence` says what that
+means for a worker.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import gc
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -89,6 +94,33 @@ def limit_memory(hard_limit: int) -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_DATA, (hard_limit, hard_limit))
+
+
+def memory_limit_sentence() -> str:
+    """How the memory of a worker is limited on this system."""
+    if sys.platform == "linux":
+        return "hard: an allocation beyond the limit fails"
+    return "watched: a worker beyond the limit is ended, but it may exceed it briefly, as there is no hard limit here"
+
+
+def forget_peak() -> None:
+    """Reset this process's peak memory (only on Linux; elsewhere an earlier peak may hide part of the growth)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory() -> int | None:
+    """Peak resident bytes of this process, or None. On Linux `ru_maxrss` would include the parent's peak."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) << 10
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak << 10
 
 
 def resident_memory(process: Any) -> int:

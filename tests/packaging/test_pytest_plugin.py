@@ -105,8 +105,8 @@ def test_failed_gates_are_alerts_and_the_worst_images_are_pictures(outcome: tupl
     rows = [row for run in runs for row in run["results"] if row["level"] == "error"]
     wrong = next(row for row in rows if "int8_wrong_range" in row["message"]["text"])
     assert wrong["ruleId"] == "ap-loss" and "the gate asks for at most 1.0 AP points lost" in wrong["message"]["text"]
-    (place,) = wrong["locations"]
-    uri = place["physicalLocation"]["artifactLocation"]["uri"]
+    (location,) = wrong["locations"]
+    uri = location["physicalLocation"]["artifactLocation"]["uri"]
     assert uri.startswith("file:///") and uri.endswith("/ssdlite_mobilenet_v2_int8_wrong_range.tflite")
     pictures = sorted(path.relative_to(folder).as_posix() for path in (folder / "worst").rglob("*.jpg"))
     assert pictures == [f"worst/gate_{call:02d}/worst_{image:02d}.jpg" for call in range(1, 5) for image in range(1, 4)]

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from qviz.engine import Blob
+from qviz.engine import Blob, forget_peak, peak_memory
 from qviz.structures import Graph, Image, Settings, Tensor
 from qviz.tflite.inputs import fill, input_spec
 from qviz.tflite.runner import Runner
@@ -86,34 +84,14 @@ class OperatorTime:
 def footprint_job(subject: Subject) -> Footprint:
     """Memory and load time of a model; runs in a fresh worker that does nothing else."""
     values = subject.values()
-    _forget_peak()
-    before, begun = _peak(), time.perf_counter()
+    forget_peak()
+    before, begun = peak_memory(), time.perf_counter()
     runner = Runner(subject.blob.read(), keep_all=False)
     load_ms = (time.perf_counter() - begun) * 1e3
     for _ in range(2):
         runner.run([values])
-    after = _peak()
+    after = peak_memory()
     return Footprint(None if before is None or after is None else max(0, after - before), load_ms)
-
-
-def _forget_peak() -> None:
-    """Reset the peak memory count (only on Linux; on other systems an earlier peak may hide part of the growth)."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def _peak() -> int | None:
-    """Peak resident bytes of this process, or None. On Linux `ru_maxrss` would include the parent's peak."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) << 10
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak << 10
 
 
 def latency_job(subjects: Sequence[Subject], threads: int, rounds: int, seconds: float, seed: int) -> Laps:

@@ -76,12 +76,12 @@ def _warning_results(result: Evaluation, paths: Mapping[str, str]) -> Iterator[d
 
 def _row(rule: str, level: str, text: str, name: str, paths: Mapping[str, str]) -> dict[str, Any]:
     uri = paths.get(name, quote(encodable(name)))
-    place = {"artifactLocation": {"uri": uri}, "region": {"startLine": 1}}
+    location = {"artifactLocation": {"uri": uri}, "region": {"startLine": 1}}
     return {
         "ruleId": rule,
         "level": level,
         "message": {"text": encodable(text)},
-        "locations": [{"physicalLocation": place}],
+        "locations": [{"physicalLocation": location}],
         "partialFingerprints": {"primaryLocationLineHash": hashlib.sha256(f"{rule} {uri}".encode()).hexdigest()[:16]},
     }
 

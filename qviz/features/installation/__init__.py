@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any, ClassVar
 
-from qviz.engine import machine_memory
+from qviz.engine import machine_memory, memory_limit_sentence
 from qviz.errors import SettingsError
 from qviz.features.installation.selftest import DTYPES, KERNEL_NAMES, SelfTest, self_test, without_home
 from qviz.limits import VARIABLE, limits
@@ -61,7 +61,8 @@ class Installation(Result):
 
     Attributes:
         versions: Of qviz, Python and each installed package that qviz names.
-        machine: system, processor, cores, memory_mb, free_memory_mb, free_disk_mb, cache, container.
+        machine: system, processor, cores, memory_mb, free_memory_mb, worker_memory_limit (in words), free_disk_mb,
+            cache, container.
         limits: In force; `limits_file` is the administrator's file, or empty.
         optional: Parts that need further packages.
         backends: Kernels, as the self-test ran them.
@@ -120,6 +121,7 @@ def _machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "memory_mb": installed // MEGABYTE,
         "free_memory_mb": free // MEGABYTE,
+        "worker_memory_limit": memory_limit_sentence(),
         "free_disk_mb": shutil.disk_usage(tempfile.gettempdir()).free // MEGABYTE,
         "cache": without_home(str(user_folder("cache"))),
         "container": Path("/.dockerenv").exists() or Path("/run/.containerenv").exists(),

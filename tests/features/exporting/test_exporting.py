@@ -89,7 +89,7 @@ def test_fiftyone_reads_its_format(session: Session, tmp_path: Path) -> None:
 
 
 def test_a_folder_with_files_is_left_alone(session: Session, tmp_path: Path) -> None:
-    (tmp_path / "mine.txt").write_text("x")
+    (tmp_path / "own.txt").write_text("x")
     with pytest.raises(InputError, match="is not empty; name a new folder"):
         session.export(worst=1).save(tmp_path)
     with pytest.raises(SettingsError, match="There is no form 'zip'; known: pictures, coco, yolo and fiftyone"):
@@ -107,7 +107,7 @@ def test_evaluate_writes_alerts_and_the_worst_images(tmp_path: Path, monkeypatch
     levels = {row["ruleId"]: row["level"] for row in run["results"]}
     assert levels == {"ap-loss": "error", "shared-concat-scale": "warning"}
     assert {rule["id"] for rule in run["tool"]["driver"]["rules"]} == set(levels)
-    (place,) = run["results"][0]["locations"]
-    assert place["physicalLocation"]["artifactLocation"]["uri"] == MODELS[1]
+    (location,) = run["results"][0]["locations"]
+    assert location["physicalLocation"]["artifactLocation"]["uri"] == MODELS[1]
     assert len(list((tmp_path / "worst").iterdir())) == 6
     assert "`worst/worst_06.jpg`" in (tmp_path / "s.md").read_text()
