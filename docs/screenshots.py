@@ -47,6 +47,9 @@ DRAWN = 4000
 """Milliseconds in which charts and thumbnails are drawn after the script has ended."""
 INPUT = '[data-testid="stFileUploaderDropzone"] input[type="file"]'
 IDLE = '[data-testid="stApp"][data-test-script-state="notRunning"]'
+DRAWN_ONCE = """() => document.querySelector('[data-testid="stApp"]').dataset.testScriptState === "notRunning"
+  && !document.querySelector('[data-testid="stProgress"], [data-testid="stSkeleton"], [data-stale="true"]')"""
+"""No job runs, and nothing is left of an earlier run."""
 
 
 def free_port() -> int:
@@ -72,16 +75,16 @@ def take(browser: Any, address: str, name: str) -> None:
     if button:
         page.get_by_role("button", name=button, exact=True).click(timeout=PATIENCE)
     page.get_by_text(text).first.wait_for(timeout=PATIENCE, state="attached")
-    page.wait_for_timeout(6000)  # charts and thumbnails are drawn after the text
+    idle(page)
     page.screenshot(path=DOCS / f"{name}.png")
     page.close()
 
 
 def idle(page: Any) -> None:
-    """Wait until the script has ended and drawn, or for a minute: a running job keeps it busy."""
+    """Wait until the script has ended and drawn, and no job runs; at most for `PATIENCE`."""
     try:
-        page.wait_for_selector(IDLE, timeout=PATIENCE / 3)
-        page.wait_for_function("() => !document.querySelector('[data-testid=stProgress]')", timeout=PATIENCE / 3)
+        page.wait_for_selector(IDLE, timeout=PATIENCE)
+        page.wait_for_function(DRAWN_ONCE, timeout=PATIENCE)
     except Exception as error:  # the picture shows what there is
         print(f"{page.url}: {str(error).splitlines()[0]}", flush=True)
     page.wait_for_timeout(DRAWN)
@@ -141,7 +144,11 @@ def empty(page: Any, address: str, folder: Path, files: list[Path]) -> None:
 
 def running(page: Any, address: str, folder: Path, files: list[Path]) -> None:
     """Pages with a job that has just started, and Overview with its tray."""
-    for path, button in (("variants?tab=Build", "Build"), ("variants", "Measure"), ("report", "Make the report")):
+    for path, button in (
+        ("variants?tab=Build", "Build and compare"),
+        ("variants", "Measure"),
+        ("report", "Make the report"),
+    ):
         page.goto(f"{address}/{path}")
         idle(page)
         page.get_by_role("button", name=button, exact=True).last.click(timeout=PATIENCE)
