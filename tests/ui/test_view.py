@@ -104,3 +104,29 @@ def test_unknown_tabs_and_wrong_values_are_named(app: AppTest) -> None:
     app.query_params.clear()
     app.switch_page("pages/glossary.py").run()
     assert _warnings(app) == []
+
+
+def _score_page() -> None:
+    import streamlit as st
+
+    from qviz.ui import view
+
+    view.current("Compare")
+    if score := st.session_state.pop("chosen", None):
+        view.change(score=score)
+
+
+def test_an_address_that_was_just_replaced_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that was requested before the browser knew the newer address brings the older one."""
+    app = AppTest.from_function(_score_page).run()
+    for score in (0.4, 0.5):
+        app.session_state["chosen"] = score
+        app.run()
+    app.query_params["score"] = "0.40"
+    app.run()
+    assert app.session_state["qviz_view"].score == 0.5
+    assert app.query_params["score"] in ("0.50", ["0.50"])
+    monkeypatch.setattr("qviz.ui.view.OLDER_SECONDS", 0.0)  # later, the same address is a link
+    app.query_params["score"] = "0.40"
+    app.run()
+    assert app.session_state["qviz_view"].score == 0.4
