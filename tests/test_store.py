@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -94,6 +95,24 @@ def test_a_recently_read_value_outlives_newer_ones(path: Path) -> None:
         assert store.get("huge") is None
         assert store.get("key 0") == content(0)
         assert store.get("key 1") is None
+
+
+@pytest.mark.parametrize("jump", [-400 * 86_400, 400 * 86_400], ids=["back", "ahead and back"])
+def test_after_the_clock_jumps_the_oldest_values_still_go_first(
+    path: Path, jump: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = time.time
+    with Store(path, LIMIT) as store:
+        monkeypatch.setattr("qviz.store.store.time.time", lambda: real() + max(jump, 0))
+        for number in range(200):
+            store.put(f"before {number}", content(number))
+        store.flush()
+        monkeypatch.setattr("qviz.store.store.time.time", lambda: real() + min(jump, 0))
+        for number in range(1000):
+            store.put(f"after {number}", content(number))
+        store.flush()
+        assert store.get("after 999") == content(999)
+        assert store.get("before 199") is None
 
 
 DAMAGE = {

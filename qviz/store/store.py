@@ -21,6 +21,8 @@ from qviz.limits import limits
 T = TypeVar("T")
 
 FILE = "detections.sqlite"
+TICK = 1e-3
+"""Seconds between two writes whose times would not be in order."""
 SHARE_LEFT = 0.9
 """Old values are deleted until the file has this share of its limit, so that not every write has to delete some."""
 BATCH = 32
@@ -151,13 +153,19 @@ class Store:
 
     def _write(self) -> None:
         assert self._connection is not None
-        now = time.time()
-        rows = [(key, now, _crc(key, value), value) for key, value in self._unwritten.items()]
         self._connection.execute("BEGIN IMMEDIATE")
+        now = self._now()
+        rows = [(key, now, _crc(key, value), value) for key, value in self._unwritten.items()]
         self._connection.executemany("UPDATE kept SET used = ? WHERE key = ?", [(now, key) for key in self._used])
         self._connection.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?)", rows)
         self._delete_oldest()
         self._connection.execute("COMMIT")
+
+    def _now(self) -> float:
+        """The time, but later than any in the file: after the clock was set back, new values would be deleted first."""
+        assert self._connection is not None
+        (newest,) = self._connection.execute("SELECT max(used) FROM kept").fetchone()
+        return max(time.time(), (newest or 0.0) + TICK)
 
     def _delete_oldest(self) -> None:
         """Delete old values within the current transaction; SQLite reuses the freed pages before the file grows."""

@@ -97,6 +97,9 @@ def test_lost_objects_are_the_files_or_the_kernels() -> None:
         ("xnnpack", 1, 1, 0),
         ("gpu", 3, 1, 2),
     ]
+    runs["f"]["xnnpack"].inferences["second"] = detections(0)
+    runs["q"]["xnnpack"].inferences["second"] = detections(0)
+    assert [row.backend for row in _losses(models, runs, 0.25, 0.5)] == ["xnnpack"], "the GPU ran one image of two"
     result: Any = SimpleNamespace(losses=rows)
     assert [losses_sentence(row) for row in worst_losses(result)] == [
         "int8 loses 3 objects of the reference on gpu: 1 because of the file, 2 because of the kernels."
