@@ -73,7 +73,8 @@ def _no_names(content: Any, count: int, class_counts: Collection[int]) -> str:
     if len(numbers) < len(values):
         return "its values are not names"
     if class_counts and not any(count - classes in (0, 1) for classes in class_counts):
-        return f"its {len(numbers)} names have ids up to {max(numbers)}, and no loaded model has that many classes"
+        names = f"its {len(numbers)} names have ids up to" if len(numbers) > 1 else "its only name has id"
+        return f"{names} {max(numbers)}, and no loaded model has that many classes"
     if min(numbers) > 1 or len(numbers) < 2 or max(numbers) > 2 * len(numbers):
         return f"its numbers ({', '.join(map(str, numbers[:3]))}) do not number classes from 0 or 1"
     return ""
