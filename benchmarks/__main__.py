@@ -12,6 +12,7 @@ ALL = (
     "quantization_debugger",
     "what_if",
     "throughput",
+    "video",
     "intervals",
     "memory",
     "robustness",

@@ -376,7 +376,7 @@ class Session(VariantAnalyses):
 
         Args:
             sections: Names from `qviz.features.reporting.html.SECTIONS`; None: all sections that have content.
-            options: notes, also, name, shown, score, iou; see `qviz.features.reporting.report`.
+            options: notes, also, name, shown, score, iou, video, every; see `qviz.features.reporting.report`.
 
         Returns:
             `report.save("report.html")` writes the page.

@@ -256,6 +256,7 @@ VIDEO = {
         }
     ],
     "summary": [{"model": str, "blinks_per_minute": float, "presence": MAYBE, "jitter": MAYBE}],
+    "losses": dict.fromkeys(("blinks_per_minute", "presence", "jitter"), INTERVAL),
 }
 
 REPORT = {"file": str, "bytes": int, "sections": list}

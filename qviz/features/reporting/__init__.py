@@ -16,11 +16,11 @@ from qviz.errors import ImageError, SettingsError, StudyError
 from qviz.features.detection.models import LoadedModel
 from qviz.features.reporting.sections import available, check_choice, check_names
 from qviz.features.reporting.study import MAX_BYTES, Provenance, Study, read_study, study_bytes
-from qviz.features.reporting.work import EXTRAS, StudyOptions, check_extras, make_study, with_extras
+from qviz.features.reporting.work import EXTRAS, StudyOptions, check_extras, make_study, with_extras, with_videos
 from qviz.result import Result
 from qviz.structures import Dataset
 
-NEEDS_ANNOTATIONS = ("accuracy", "classes")
+NEEDS_ANNOTATIONS = ("accuracy", "classes", "operating", "slices")
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -76,6 +76,8 @@ def report(
     score: float = PAGE_SCORE,
     iou: float = 0.5,
     made: Provenance = Provenance(),
+    video: str | PathLike[str] | None = None,
+    every: int = 1,
 ) -> Report:
     """The report on these models.
 
@@ -90,6 +92,7 @@ def report(
         shown: Names of the images to show; by default the worst.
         score, iou: Minimum confidence of an object, and minimum IoU of a pair.
         made: Date, command and digest of the dataset, to be shown on the page.
+        video: A video file or a folder of frames, for the section `video`; `every` is the step between its frames.
 
     Raises:
         ImageError: There is neither a dataset nor an image that can be read.
@@ -105,7 +108,10 @@ def report(
         name=name, shown=tuple(shown), layers=sections is None or "layers" in sections, score=score, iou=iou
     )
     study = make_study(context, models, source.images, dataset, options, made)
-    return report_of(with_extras(context, study, models, source.images, dataset, extras), sections, notes)
+    study = with_extras(context, study, models, source.images, dataset, extras)
+    if video is not None:
+        study = with_videos(context, study, models, Path(video), every)
+    return report_of(study, sections, notes)
 
 
 def report_of(study: Study, sections: Sequence[str] | None = None, notes: Mapping[str, str] | None = None) -> Report:
@@ -119,7 +125,10 @@ def check_sections(sections: Sequence[str] | None, annotated: bool) -> None:
     """Raise SettingsError for an unknown section, or for one that needs annotations if there are none."""
     check_names(sections or ())
     if not annotated and (unfit := [name for name in sections or () if name in NEEDS_ANNOTATIONS]):
-        raise SettingsError(f"The section {unfit[0]!r} shows AP, which needs annotated images: add --dataset FILE.")
+        measure = "AP" if unfit[0] in ("accuracy", "classes") else "recall"
+        raise SettingsError(
+            f"The section {unfit[0]!r} shows {measure}, which needs annotated images: add --dataset FILE."
+        )
 
 
 def report_command(models: Iterable[object], options: Mapping[str, Any], output: object) -> str:

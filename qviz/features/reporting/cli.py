@@ -41,7 +41,13 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--also",
         type=options.names,
         metavar="LIST",
-        help="robustness, tradeoff: these take minutes, so only on request",
+        help="robustness, tradeoff, slices: these take time, so only on request",
+    )
+    group.add_argument(
+        "--video", type=Path, metavar="FILE", help="a clip, or a folder of frames, for the section video"
+    )
+    group.add_argument(
+        "--every", type=options.whole_number(1, 10_000), default=1, metavar="N", help="run every N-th frame of --video"
     )
     group.add_argument(
         "--note", action="append", default=[], metavar="SECTION=TEXT", help="text at the head of a section; repeatable"
@@ -68,7 +74,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _report_of_study(args: argparse.Namespace, sections: list[str] | None, notes: dict[str, str]) -> Report:
-    ignored = [name for name in ("reference", "dataset", "images", "also", "show", "title") if getattr(args, name)]
+    ignored = [
+        name for name in ("reference", "dataset", "images", "also", "show", "title", "video") if getattr(args, name)
+    ]
     if ignored:
         flag = "REF" if ignored[0] == "reference" else f"--{ignored[0]}"
         raise SettingsError(
@@ -106,6 +114,8 @@ def _new_report(args: argparse.Namespace, sections: list[str] | None, notes: dic
             score=args.score,
             iou=args.iou,
             made=provenance,
+            video=args.video,
+            every=args.every,
         )
     options.remark(result.study.comparison.skipped)
     return result
@@ -123,12 +133,12 @@ def _note(text: str) -> tuple[str, str]:
 
 
 REPEATED = (
-    *("dataset", "dataset_images", "images", "classes", "sections", "also", "note", "title", "show"),
+    *("dataset", "dataset_images", "images", "classes", "sections", "also", "note", "title", "show", "video", "every"),
     *("labels", "decoder", "mean", "std", "channels", "resize", "class_offset", "nms_iou", "max_detections"),
     *("score", "iou", "threads"),
 )
 """Options that change the content of the page, by their names in the namespace."""
-DEFAULTS = {"score": 0.25, "iou": 0.5, "threads": 1}
+DEFAULTS = {"score": 0.25, "iou": 0.5, "threads": 1, "every": 1}
 
 
 def _repeated(args: argparse.Namespace) -> dict[str, Any]:

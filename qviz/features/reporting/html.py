@@ -19,7 +19,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from qviz.chart_style import CHANGES, bracket
 from qviz.features.accuracy.ap import TABLE_METRICS, evidence
 from qviz.features.accuracy.errors import KINDS_HELP
-from qviz.features.accuracy.text_operating import operating_sentences
+from qviz.features.accuracy.text_operating import (
+    METHOD_WORDS,
+    confidence_text,
+    operating_sentences,
+    recovery_sentence,
+    threshold_text,
+)
 from qviz.features.comparison.text import COLOURS, level
 from qviz.features.corruption_sweep.text import verdict as robustness_verdict
 from qviz.features.cost.text import tradeoff_verdict
@@ -31,6 +37,8 @@ from qviz.features.reporting.sections import LEAD, SECTIONS, available, check_ch
 from qviz.features.reporting.study import Study
 from qviz.features.reporting.text import findings, first_steps, headline, next_steps
 from qviz.features.reporting.work import study_tradeoff
+from qviz.features.slices.text import variant_sentences
+from qviz.features.video.text import finding as video_finding
 from qviz.formatting import UNKNOWN, megabytes, points, score, share, signed_points, three
 
 
@@ -97,16 +105,53 @@ def _accuracy(study: Study, charts: ReportCharts) -> dict[str, Any]:
         "rows": list(zip((model.name for model in study.models), figures, strict=True)),
         "losses": study.losses,
         "charts": charts.accuracy(),
-        "operating": _operating(study),
         "kinds": KINDS_HELP,
     }
 
 
-def _operating(study: Study) -> list[str]:
-    """Recall and false positives at the reference's best confidence, one sentence per variant."""
-    if study.evaluation is None or study.evaluation.operating is None or len(study.models) < 2:
-        return []
-    return operating_sentences(study.evaluation.operating, [model.name for model in study.models])
+def _operating(study: Study, charts: ReportCharts) -> dict[str, Any]:
+    """Precision, recall and false positives at the confidence in use, and what brings lost F1 back."""
+    operating = study.evaluation.operating if study.evaluation is not None else None
+    assert operating is not None, "the section needs an operating point"
+    names = [model.name for model in study.models]
+    losses = list(zip(names[1:], operating.losses, strict=True))
+    return {
+        "sentences": operating_sentences(operating, names) if losses else [],
+        "confidence": confidence_text(operating),
+        "rows": [(name, point.figures) for name, point in zip(names, operating.models, strict=True)],
+        "losses": dict(losses),
+        "recoveries": [(name, row) for name, loss in losses for row in loss.recoveries],
+        "recovery_sentences": [text for name, loss in losses if (text := recovery_sentence(loss, name))],
+        "methods": METHOD_WORDS,
+        "threshold": threshold_text,
+    }
+
+
+def _slices(study: Study, charts: ReportCharts) -> dict[str, Any]:
+    result = study.evaluation.slices if study.evaluation is not None else None
+    assert result is not None, "the section needs slices"
+    names = [model.name for model in study.variants]
+    return {
+        "sentences": variant_sentences(result, names),
+        "names": names,
+        "rows": result.rows[:MAX_ROWS],
+        "remarks": result.remarks,
+        "charts": charts.slices(),
+    }
+
+
+def _video(study: Study, charts: ReportCharts) -> dict[str, Any]:
+    reference = study.reference.name
+    rows = [
+        (
+            name,
+            result,
+            video_finding(result, [reference, name]),
+            list(zip((reference, name), result.summary, strict=True)),
+        )
+        for name, result in study.videos.items()
+    ]
+    return {"rows": rows, "charts": charts.video()}
 
 
 def _classes(study: Study, charts: ReportCharts) -> dict[str, Any]:
@@ -186,9 +231,12 @@ CONTENT: Mapping[str, Callable[[Study, ReportCharts], dict[str, Any]]] = {
     "models": _models,
     "accuracy": _accuracy,
     "classes": _classes,
+    "operating": _operating,
+    "slices": _slices,
     "images": _images,
     "layers": _layers,
     "robustness": _robustness,
+    "video": _video,
     "tradeoff": _tradeoff,
     "next": _next,
     "made": _provenance,

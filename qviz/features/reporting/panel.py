@@ -14,7 +14,7 @@ from qviz.context import Context
 from qviz.datasets.files import unannotated_images
 from qviz.features.diagnosis import Diagnosis
 from qviz.features.diagnosis import panel as diagnosis
-from qviz.features.reporting import panel_study, report_command
+from qviz.features.reporting import NEEDS_ANNOTATIONS, panel_study, report_command
 from qviz.features.reporting.panel_study import Chosen
 from qviz.features.reporting.sections import SECTIONS, available
 from qviz.features.reporting.study import Provenance, Study
@@ -28,7 +28,9 @@ from qviz.ui.page import Page
 
 REQUEST = "qviz_report_request"
 NO_AP = "no AP"
-DEFAULT_SECTIONS = tuple(name for name in SECTIONS if name not in EXTRAS)
+OFFERED = tuple(name for name in SECTIONS if name != "video")
+"""A video needs a file, so only the command line and Python have its section."""
+DEFAULT_SECTIONS = tuple(name for name in OFFERED if name not in EXTRAS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ def request_form(here: Page) -> Request | None:
         key=f"report-images-{source}",
         persist_state="session",
     )
-    chosen = panel_study.choose(tuple(SECTIONS), DEFAULT_SECTIONS, key="report", slow=EXTRAS)
+    chosen = panel_study.choose(OFFERED, DEFAULT_SECTIONS, key="report", slow=EXTRAS)
 
     def begin() -> None:
         request = Request(
@@ -154,7 +156,7 @@ def _command(here: Page, source: Source | None, request: Request, chosen: Chosen
     """The shell command that makes the same page, in a folder that contains these files."""
     sample = here.workspace.is_sample
     models = [("sample_data/models/" if sample else "") + model.name for model in here.loaded.all]
-    default = tuple(name for name in DEFAULT_SECTIONS if source is not None or name not in ("accuracy", "classes"))
+    default = tuple(name for name in DEFAULT_SECTIONS if source is not None or name not in NEEDS_ANNOTATIONS)
     options = {
         "dataset": ("sample_data/" if sample else "") + source.dataset.name if source is not None else None,
         "dataset-images" if source is not None else "images": _folder(source) if sample else "IMAGES",

@@ -17,6 +17,7 @@ import plotly.graph_objects as go
 
 from qviz.chart_style import CHANGES, colours, data_uri
 from qviz.features.accuracy.plot import class_heat, class_loss_bars, error_bars, left_out, shown_classes, variant_losses
+from qviz.features.accuracy.slice_loss import TraitCurve
 from qviz.features.comparison import ComparedObject
 from qviz.features.comparison.matching import Change
 from qviz.features.corruption_sweep.plot import interaction_heat, severity_curves
@@ -26,6 +27,8 @@ from qviz.features.layer_error.plot import Row, layer_error_chart
 from qviz.features.reporting import Report
 from qviz.features.reporting.study import StudiedImage, Study
 from qviz.features.reporting.work import study_tradeoff
+from qviz.features.slices.plot import figure as curve_figure
+from qviz.features.video.plot import figure as timeline
 from qviz.formatting import plural
 
 INK = "#010203"
@@ -52,6 +55,7 @@ def figure_json(figure: go.Figure) -> str:
 
 MAX_CLASSES = 24
 """Rows of a chart, so that it fits on a sheet of paper."""
+MAX_CURVES = 2
 MAX_BAR_CHARTS = 3
 """Variants that get a chart of their classes."""
 
@@ -133,10 +137,38 @@ class ReportCharts:
             charts.append(self.chart("What quantization loses beyond FP32 under each corruption", heat))
         return charts
 
+    def slices(self) -> list[Chart]:
+        """The loss over the continuous traits whose curves vary most."""
+        result = self.study.evaluation.slices if self.study.evaluation is not None else None
+        curves = sorted(result.curves if result is not None else (), key=_variation, reverse=True)
+        names = [model.name for model in self.study.variants]
+        inks = [self.colours[name] for name in names]
+        return [
+            self.chart(f"Recall lost over {curve.trait}, with 95% intervals", curve_figure(curve, names, inks))
+            for curve in curves[:MAX_CURVES]
+        ]
+
+    def video(self) -> list[Chart]:
+        """The timeline of each variant."""
+        reference = self.study.reference.name
+        return [
+            self.chart(
+                f"{result.name}: objects, agreement and brightness of {reference} and {name}",
+                timeline(result, [reference, name], [self.colours[reference], self.colours[name]]),
+            )
+            for name, result in self.study.videos.items()
+        ]
+
     def tradeoff(self) -> list[Chart]:
         """AP or agreement of each model over its latency."""
         figure = tradeoff_scatter(study_tradeoff(self.study), self.colours)
         return [self.chart("Quality of each model against its latency; the area of a bubble is the file size", figure)]
+
+
+def _variation(curve: TraitCurve) -> float:
+    """How far the losses of a curve are apart, of the variant for which they are farthest."""
+    by_variant = zip(*([loss.loss.value or 0.0 for loss in point.losses] for point in curve.points), strict=True)
+    return max((max(values) - min(values) for values in by_variant), default=0.0)
 
 
 MAX_ACROSS = 4

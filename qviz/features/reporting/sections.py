@@ -34,9 +34,20 @@ SECTIONS = {
     "models": Section("Models"),
     "accuracy": Section("Accuracy", lambda study: study.evaluation is not None, ANNOTATIONS),
     "classes": Section("Loss by class", lambda study: bool(study.losses), ANNOTATIONS),
+    "operating": Section(
+        "At the confidence in use",
+        lambda study: study.evaluation is not None and study.evaluation.operating is not None,
+        ANNOTATIONS,
+    ),
+    "slices": Section(
+        "Slices",
+        lambda study: study.evaluation is not None and study.evaluation.slices is not None,
+        "slices were not computed (--also slices)",
+    ),
     "images": Section("Worst images", lambda study: bool(study.images), "images are needed"),
     "layers": Section("Layers", lambda study: bool(study.layers), "the layers of no variant were examined"),
     "robustness": Section("Robustness", lambda study: study.robustness is not None, "no sweep was run"),
+    "video": Section("Video", lambda study: bool(study.videos), "no video was given (--video FILE)"),
     "tradeoff": Section(
         "Trade-off", lambda study: bool(study.profile and study.profile.models), "latency was not measured"
     ),

@@ -31,6 +31,7 @@ from qviz.features.diagnosis.result import Cause
 from qviz.features.inspection.lint import lint_all, lint_comparison, lint_model, lint_origin
 from qviz.features.inspection.warning import Warning
 from qviz.features.layer_error import LayerErrors
+from qviz.features.video import VideoResult
 from qviz.features.what_if import WhatIf
 from qviz.formatting import plural
 from qviz.result import Misfit, decode, encode
@@ -111,6 +112,7 @@ class Study:
 
     experiments: By the variant's short name, of damaged ones: what comes back with operators in float.
     diagnoses: By the variant's short name, of those that were diagnosed on the same images before.
+    videos: By the variant's short name, both models on the frames of a clip.
     """
 
     name: str
@@ -124,6 +126,7 @@ class Study:
     profile: Profile | None = None
     experiments: Mapping[str, WhatIf] = field(default_factory=dict)
     diagnoses: Mapping[str, Diagnosed] = field(default_factory=dict)
+    videos: Mapping[str, VideoResult] = field(default_factory=dict)
 
     @property
     def reference(self) -> StudiedModel:
@@ -269,6 +272,7 @@ def _faults(study: Study) -> Iterator[str]:
     yield from _evaluation_faults(study)
     yield from _layer_faults(study)
     yield from _robustness_faults(study)
+    yield from _use_faults(study)
     for name, diagnosed in study.diagnoses.items():
         if name not in names[1:] or not diagnosed.causes:
             yield f"its diagnosis of {name!r} has no cause, or is not of one of its variants"
@@ -322,6 +326,24 @@ def _evaluation_faults(study: Study) -> Iterator[str]:
         yield "its evaluation has other models"
     if any(row.kind not in KINDS for detail in evaluation.details for pair in detail.errors for row in pair):
         yield "it has an unknown kind of error"
+
+
+def _use_faults(study: Study) -> Iterator[str]:
+    """Faults of the operating point, the slices and the videos."""
+    operating = study.evaluation.operating if study.evaluation is not None else None
+    slices = study.evaluation.slices if study.evaluation is not None else None
+    count = len(study.variants)
+    if operating is not None and (len(operating.models), len(operating.losses)) != (count + 1, count):
+        yield "its operating point has other models"
+    if slices is not None and any(len(row.losses) != count for row in slices.rows):
+        yield "its slices have other variants"
+    if slices is not None and any(len(point.losses) != count for row in slices.curves for point in row.points):
+        yield "the curves of its slices have other variants"
+    for name, result in study.videos.items():
+        if name not in {model.name for model in study.variants} or len(result.summary) != 2 or not result.frames:
+            yield f"its video of {name!r} has no frames, or is not of one of its variants"
+        elif any(len(row.models) != 2 for row in result.frames):
+            yield f"its video of {name!r} has other models"
 
 
 def _layer_faults(study: Study) -> Iterator[str]:

@@ -9,12 +9,13 @@ import platform
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from qviz.context import Context
 from qviz.corruptions import corruptions_named
 from qviz.detector import AP_SCORE, PAGE_SCORE, preview_job
 from qviz.errors import ImageError, SettingsError
-from qviz.features.accuracy import evaluate
+from qviz.features.accuracy import Evaluation, evaluate
 from qviz.features.comparison import Comparison, compare_variant
 from qviz.features.comparison.matching import worst_first
 from qviz.features.corruption_sweep.sweep import sweep
@@ -25,6 +26,8 @@ from qviz.features.detection.models import LoadedModel
 from qviz.features.diagnosis import Diagnosis
 from qviz.features.layer_error import LayerErrors, layers
 from qviz.features.reporting.study import Diagnosed, Provenance, StudiedImage, Study, studied_models
+from qviz.features.slices import slices
+from qviz.features.video import video
 from qviz.features.what_if import NAMING_IMAGES, WhatIf, what_if
 from qviz.structures import Dataset, DatasetImage, EncodedImage, Scheme, digest_of
 from qviz.structures.dataset import spread
@@ -260,11 +263,13 @@ def versions() -> dict[str, str]:
     return installed
 
 
-EXTRAS = ("robustness", "tradeoff")
+EXTRAS = ("robustness", "tradeoff", "slices")
 """Sections that take minutes, computed only where they are named."""
 MAX_SWEPT = 48
 """Images, spread evenly, that the sweep runs on."""
 RUNS = 50
+MAX_FRAMES = 20_000
+"""Frames of a video that a study keeps."""
 
 
 def check_extras(also: Collection[str]) -> None:
@@ -292,7 +297,28 @@ def with_extras(
     if "tradeoff" in also:
         context.progress.step("Measuring size, latency and memory")
         study = replace(study, profile=profile(context, models, threads=(context.threads,), runs=RUNS))
+    if "slices" in also and dataset is not None and study.evaluation is not None and study.variants:
+        study = replace(study, evaluation=_sliced(context, study.evaluation, dataset))
     return study
+
+
+def _sliced(context: Context, evaluation: Evaluation, dataset: Dataset) -> Evaluation:
+    """The evaluation with its slices; image names are left out except in slices that are significantly worse."""
+    result = slices(context, evaluation, dataset)
+    rows = tuple(row if row.significant else replace(row, image_names=()) for row in result.rows)
+    return replace(evaluation, slices=replace(result, rows=rows))
+
+
+def with_videos(context: Context, study: Study, models: Sequence[LoadedModel], clip: Path, every: int = 1) -> Study:
+    """The study with both models, for each variant, on the frames of a clip; long ones are thinned to `MAX_FRAMES`.
+
+    Raises ImageError if the clip cannot be read.
+    """
+    videos = {}
+    for card, variant in zip(study.variants, models[1:], strict=True):
+        result = video(context, models[0], variant, clip, every=every, score=study.made.score)
+        videos[card.name] = replace(result, frames=tuple(spread(result.frames, MAX_FRAMES)))
+    return replace(study, videos=videos)
 
 
 def study_tradeoff(study: Study) -> Tradeoff:

@@ -23,6 +23,7 @@ from qviz.features.inspection.lint import lint_all
 from qviz.features.inspection.warning import Warning
 from qviz.features.settings import guess_for
 from qviz.features.video.brightness import brightness_of
+from qviz.features.video.losses import UNKNOWN_LOSSES, VideoLosses, video_losses
 from qviz.features.video.tracks import OpenTrack, Tracker
 from qviz.result import Result, to_json
 from qviz.structures import Detections, EncodedImage
@@ -106,6 +107,7 @@ class VideoResult(Result):
         seconds: Length of the part that was run.
         agreement: Agreement over all frames; None if neither model has an object.
         remarks: Sentences about what was left out.
+        losses: What the variant loses against the reference, with intervals over the tracks.
     """
 
     ROWS: ClassVar = "frames"
@@ -119,6 +121,7 @@ class VideoResult(Result):
     summary: tuple[ModelSummary, ...]
     remarks: tuple[str, ...] = ()
     warnings: tuple[Warning, ...] = ()
+    losses: VideoLosses = UNKNOWN_LOSSES
 
     def to_frame(self) -> Any:
         """One row per frame and model."""
@@ -218,6 +221,7 @@ class _Run:
             summary=tuple(_summary(model, number, tracks, seconds) for number, model in enumerate(self._names)),
             remarks=tuple(dict.fromkeys(self.skipped[:5])),
             warnings=warnings,
+            losses=video_losses(tracks, seconds),
         )
 
     def _track(self, track: OpenTrack, label: Any) -> Track:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from qviz.cli import options, output
 from qviz.formatting import UNKNOWN, plural, share
+from qviz.structures import Loss
 
 if TYPE_CHECKING:
     from qviz.features.video import VideoResult
@@ -62,6 +63,16 @@ def _print(result: VideoResult) -> None:
             for row in result.summary
         ],
     )
+    print("\nwhat the variant loses, with 95% intervals over the tracks (positive is worse; * significant)")
+    losses = result.losses
+    output.print_table(
+        ["measure", "loss", "interval", ""],
+        [
+            ["blinks per minute", *_cells(losses.blinks_per_minute, 1)],
+            ["presence %", *_cells(losses.presence, 100)],
+            ["jitter %", *_cells(losses.jitter, 100)],
+        ],
+    )
     rows = sorted(result.tracks, key=lambda row: (row.variant_presence - row.reference_presence, -row.blinks))
     print(f"\ntracks ({min(SHOWN_TRACKS, len(rows))} of {len(rows)}; those that the variant shows least come first)")
     output.print_table(
@@ -74,6 +85,15 @@ def _print(result: VideoResult) -> None:
             for row in rows[:SHOWN_TRACKS]
         ],
     )
+
+
+def _cells(loss: Loss, factor: int) -> list[str | None]:
+    if loss.value is None:
+        return [None, None, ""]
+    bounds = None
+    if loss.low is not None and loss.high is not None:
+        bounds = f"[{factor * loss.low:.2f}, {factor * loss.high:.2f}]"
+    return [f"{factor * loss.value:+.2f}", bounds, "*" if loss.significant else ""]
 
 
 def _percent(value: float | None) -> str:

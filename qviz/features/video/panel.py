@@ -84,6 +84,10 @@ def _draw(here: Page, variant: LoadedModel, clip: VideoFile, result: VideoResult
         st.text(remark)
 
 
+def _jump(frame: int) -> None:
+    st.session_state["video-frame"] = frame
+
+
 def _clicked(key: str) -> None:
     points = st.session_state[key].selection.points
     if points:
@@ -98,7 +102,10 @@ def _frame(here: Page, clip: VideoFile, result: VideoResult) -> None:
     if st.session_state.get("video-frame") not in indices:
         st.session_state["video-frame"] = worst
     if len(indices) > 1:
-        st.select_slider("Frame", indices, key="video-frame")
+        slider, jump = st.columns([4, 1], vertical_alignment="bottom")
+        slider.select_slider("Frame", indices, key="video-frame")
+        go = clicks.callback(lambda: _jump(worst))
+        jump.button("Worst second", on_click=go, key="video-worst", width="stretch")
     frame = frame_of(str(clip.path), st.session_state["video-frame"])
     if frame is None:
         st.text("This frame cannot be read any more; drop the video again.")
@@ -115,7 +122,13 @@ def _frame(here: Page, clip: VideoFile, result: VideoResult) -> None:
     def open_page() -> None:
         st.switch_page(COMPARE, query_params=view.link_query("Compare"))
 
-    clicks.button(st, "Open this frame on Compare", load, "video-open", open_page)
+    def open_trace() -> None:
+        st.switch_page(COMPARE, query_params=view.link_query("Compare", trace=True))
+
+    left, right = st.columns(2)
+    clicks.button(left, "Open this frame on Compare", load, "video-open", open_page, width="stretch")
+    help_text = "Where in the network the confidence of the object that fell most is lost"
+    clicks.button(right, "Trace its worst object", load, "video-trace", open_trace, help=help_text, width="stretch")
 
 
 def _summary(result: VideoResult, names: list[str]) -> pd.DataFrame:

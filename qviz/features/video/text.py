@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from qviz.features.inspection.text import headline
 from qviz.features.video import VideoResult
-from qviz.formatting import plural, score, share
+from qviz.formatting import interval, plural, points, score, share
 
 
 def verdict(result: VideoResult) -> str:
@@ -24,7 +24,33 @@ def finding(result: VideoResult, names: Sequence[str]) -> str:
         f" {reference.blinks_per_minute:.1f}; the objects that {names[0]} follows are present in"
         f" {share(variant.presence)} of their frames with {names[1]}, in {share(reference.presence)} with {names[0]}."
     )
-    return f"{sentence} {worst(result)}".rstrip()
+    return " ".join(filter(None, (sentence, *difference(result, names), worst(result))))
+
+
+def difference(result: VideoResult, names: Sequence[str]) -> list[str]:
+    """Sentences on the differences that are significant over the tracks, with their intervals."""
+    sentences = []
+    blinks, presence, jitter = result.losses.blinks_per_minute, result.losses.presence, result.losses.jitter
+    over = f"over {plural(len(result.tracks), 'object')}"
+    if blinks.significant and blinks.value and blinks.low is not None and blinks.high is not None:
+        more = "more" if blinks.value > 0 else "fewer"
+        bounds = f"[{blinks.low:.1f}, {blinks.high:.1f}]"
+        sentences.append(
+            f"{names[1]} has {abs(blinks.value):.1f} {more} blinks per minute (difference {bounds} {over})."
+        )
+    if presence.significant and presence.value:
+        less = "less" if presence.value > 0 else "more"
+        bounds = interval(presence.low, presence.high)
+        sentences.append(
+            f"It shows them {points(abs(presence.value))} points {less} of the time (difference {bounds} {over})."
+        )
+    if jitter.significant and jitter.value:
+        more = "more" if jitter.value > 0 else "less"
+        bounds = f"[{100 * (jitter.low or 0):.2f}, {100 * (jitter.high or 0):.2f}]"
+        sentences.append(
+            f"Its boxes jitter {100 * abs(jitter.value):.2f}% of their size {more} (difference {bounds} {over})."
+        )
+    return sentences
 
 
 def worst(result: VideoResult) -> str:

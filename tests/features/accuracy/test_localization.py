@@ -18,21 +18,21 @@ def matched(dataset: Dataset, detections: dict[int, Detections], category: int) 
     rows = []
     for image in dataset.images:
         one = detections[image.id]
-        mine = one[[CLASSES[int(k)] == category for k in one.class_ids]]
+        of_class = one[[CLASSES[int(k)] == category for k in one.class_ids]]
         truths = [k for k in np.flatnonzero(image.category_ids == category) if not image.is_crowd[k]]
         crowds = np.flatnonzero((image.category_ids == category) & image.is_crowd)
         free = set(truths)
-        for index in np.argsort(-mine.scores, kind="stable")[:100]:
-            box = mine.boxes[index : index + 1].astype(np.float64)
+        for index in np.argsort(-of_class.scores, kind="stable")[:100]:
+            box = of_class.boxes[index : index + 1].astype(np.float64)
             overlap = iou_matrix(box, image.boxes.astype(np.float64))[0]
             best = max(free, key=lambda k: (overlap[k], k), default=None)
             if best is not None and overlap[best] >= 0.5:
                 free.discard(best)
-                rows.append((float(mine.scores[index]), float(overlap[best])))
+                rows.append((float(of_class.scores[index]), float(overlap[best])))
             elif (box[0, 2:] - box[0, :2]).prod() >= 0 and not any(
                 _covered(box[0], image.boxes[k]) >= 0.5 for k in crowds
             ):
-                rows.append((float(mine.scores[index]), 0.0))
+                rows.append((float(of_class.scores[index]), 0.0))
     return rows
 
 
@@ -104,5 +104,5 @@ def test_known_values() -> None:
     perfect = Detections.of([[0, 0, 10, 10], [20, 20, 30, 30]], [1, 1], half.class_ids.tolist() * 2)
     figures = average_precision("a", dataset, {1: perfect}, CLASSES).figures
     assert (figures.olrp, figures.laece) == (0, 0)
-    nothing = average_precision("a", dataset, {1: Detections.none()}, CLASSES).figures
-    assert (nothing.olrp, nothing.laece) == (1, None)
+    without = average_precision("a", dataset, {1: Detections.none()}, CLASSES).figures
+    assert (without.olrp, without.laece) == (1, None)

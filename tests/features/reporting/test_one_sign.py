@@ -29,7 +29,7 @@ LOSSES = [
 @pytest.mark.parametrize("loss", LOSSES)
 def test_sentences_and_tables_have_the_same_figure(loss: Loss) -> None:
     row = VariantLoss("int8", loss, ())
-    table = markdown(Evaluation("d", 27, 88, (), (), (row,), 1.0), None)
+    table = markdown(Evaluation("d", 27, 88, (), (), (row,), 1.0))
     assert f"| {signed_points(loss.value)} |" in table
     assert loss_cells(loss)[0] == signed_points(loss.value)
     sentences = [

@@ -75,7 +75,8 @@ def page(study: Study) -> ParsedPage:
 
 
 def test_the_page_has_the_numbers_of_the_study(study: Study, page: ParsedPage) -> None:
-    assert available(study) == ["verdict", "next", "models", "accuracy", "classes", "images", "layers", "made"]
+    sections = ["verdict", "next", "models", "accuracy", "classes", "operating", "images", "layers", "made"]
+    assert available(study) == sections
     assert headline(study) in page.shown and "Ship <int8>." in page.shown
     for finding in findings(study):
         assert finding.sentence in page.shown and finding.layer in page.shown

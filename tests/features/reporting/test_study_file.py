@@ -47,7 +47,7 @@ def test_a_saved_study_gives_the_same_page(full_study: Study) -> None:
     data = study_bytes(full_study)
     again = read_study(data, "s.json")
     assert is_study(data) and len(data) < 3_000_000
-    assert len(available(again)) == len(available(full_study)) == 10
+    assert len(available(again)) == len(available(full_study)) == 11
     assert (headline(again), findings(again), next_steps(again)) == (
         headline(full_study),
         findings(full_study),

@@ -92,6 +92,39 @@ def test_a_video_with_another_variant(sample: Sample, clip: Path) -> None:
     assert len(result.to_frame()) == 20
 
 
+@pytest.fixture(scope="module")
+def dusk(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """5 s at 4 frames per second: a slow pan and zoom over a photograph of a sheep; in second 3 it is dusk."""
+    image = cv2.imread(str(sample.images / "sheep.jpg"))
+    assert image is not None
+    image = cv2.resize(image, (336, 252))
+    path = tmp_path_factory.mktemp("dusk") / "dusk.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 4, (320, 240))
+    for number in range(20):
+        left, top = number // 2, number // 4
+        frame = cv2.resize(image[top : top + 246 - top, left : left + 328 - left], (320, 240))
+        writer.write(frame // 3 if number // 4 == 3 else frame)
+    writer.release()
+    return path
+
+
+def test_the_second_at_dusk_is_named(sample: Sample, dusk: Path) -> None:
+    """The variant with the wrong range loses the sheep in the dark, and only there; the camera's motion is steady."""
+    import qviz
+
+    models = sample.models["float32"], sample.models["int8_wrong_range"]
+    result = qviz.video(*models, video=dusk, score=0.6, workers=1, cache=False)
+    assert [row.index for row in result.frames] == list(range(20))
+    sheep = max(result.tracks, key=lambda track: track.frames)
+    assert (sheep.label, sheep.first, sheep.last, sheep.reference_presence) == ("sheep", 0, 19, 1)
+    assert (sheep.blinks, sheep.variant_presence) == (1, 16 / 20)
+    assert result.worst_second == (3, 0)
+    text = finding(result, ["float", "int8"])
+    assert "They agree least in second 3 (agreement 0.00). It is dark there: brightness" in text
+    reference = result.summary[0]
+    assert reference.jitter is not None and reference.jitter < 0.02
+
+
 REFUSED = [
     (b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n", "is not an MP4, MOV, WebM, MKV or AVI video"),
     (b"\0\0\0\x18ftypmp42" + b"\0" * 64, "cannot be decoded"),

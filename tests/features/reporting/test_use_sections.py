@@ -1,0 +1,77 @@
+"""The sections on the operating point, slices and video: their figures are the study's; text from files is escaped."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from qviz.errors import StudyError
+from qviz.features.accuracy.slice_loss import CurvePoint, SliceLoss, Slices, TraitCurve, VariantSliceLoss
+from qviz.features.reporting.html import render
+from qviz.features.reporting.sections import available
+from qviz.features.reporting.study import Study, read_study, study_bytes
+from qviz.features.video import FrameModel, FrameRow, ModelSummary, Track, VideoResult
+from qviz.formatting import points
+from qviz.structures import Loss
+from tests.features.reporting.study import HOSTILE
+
+SECTIONS = ("operating", "slices", "video")
+
+
+def sliced(names: list[str]) -> Slices:
+    worse = [
+        VariantSliceLoss(name, Loss(0.2, 0.1, 0.3, True), Loss(0.123, 0.05, 0.2, True), (0.9, 0.7)) for name in names
+    ]
+    row = SliceLoss("weather", HOSTILE, f"images with weather {HOSTILE}", 12, 34, tuple(worse), ("a.jpg",))
+    curve = (CurvePoint(float(n), n + 1.0, n + 0.5, 10, 20, tuple(worse)) for n in range(3))
+    return Slices((row,), (HOSTILE,), (TraitCurve(HOSTILE, tuple(curve)),))
+
+
+def clip(names: list[str]) -> VideoResult:
+    frames = tuple(
+        FrameRow(
+            n, n / 2, 100.0 - 20 * n, (FrameModel(names[0], 3, 1.0), FrameModel(names[1], 2, 0.5 if n > 2 else 0.9))
+        )
+        for n in range(5)
+    )
+    summary = tuple(ModelSummary(name, 4, 96.0, 0.625, 0.0123, None) for name in names)
+    track = Track(HOSTILE, 0, 4, 5, 1.0, 0.6, 2, 0, 1)
+    return VideoResult(HOSTILE, 1, 2.5, 0.7, frames, (track,), summary, (HOSTILE,))
+
+
+@pytest.fixture
+def used(study: Study) -> Study:
+    assert study.evaluation is not None
+    evaluation = replace(study.evaluation, slices=sliced([model.file for model in study.variants]))
+    videos = {study.variants[0].name: clip([study.reference.name, study.variants[0].name])}
+    return replace(study, evaluation=evaluation, videos=videos)
+
+
+def test_figures_of_each_section_are_on_the_page(used: Study) -> None:
+    assert [name for name in available(used) if name in SECTIONS] == list(SECTIONS)
+    page = render(used, SECTIONS)
+    assert HOSTILE not in page and "<img src=x" not in page
+    assert used.evaluation is not None and used.evaluation.operating is not None
+    for model in used.evaluation.operating.models:
+        assert f"<td>{points(model.figures.recall)}</td>" in page
+    assert "loses 12.3 [5.0, 20.0] points of recall more than in the others" in page
+    assert "62%" in page and "1.2%" in page and "96.0" in page
+    assert "agree least in second 2 (agreement 0.50)" in page
+    assert page.count("Recall lost over") == 1 and page.count("objects, agreement and brightness") == 1
+
+
+def test_a_saved_study_keeps_them_and_contradictions_are_refused(used: Study) -> None:
+    again = read_study(study_bytes(used), "study.json")
+    assert render(again, SECTIONS) == render(used, SECTIONS)
+    document = used.to_json()
+    for damage, sentence in (
+        (lambda one: one["videos"].update(other=one["videos"].pop("int8")), "its video of 'other'"),
+        (lambda one: one["evaluation"]["slices"]["rows"][0]["losses"].pop(), "its slices have other variants"),
+        (lambda one: one["evaluation"]["operating"]["losses"].pop(), "its operating point has other models"),
+    ):
+        damaged = json.loads(json.dumps(document))
+        damage(damaged["study"])
+        with pytest.raises(StudyError, match=sentence):
+            Study.from_json(damaged)
