@@ -38,6 +38,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write cumulative SQNR to this file too, as custom node data for Google's Model Explorer",
     )
+    parser.add_argument(
+        "--model-explorer-sync",
+        type=options.OutputPath,
+        metavar="FILE",
+        help="write which operators belong together, as its mapping for synchronised navigation (REF left)",
+    )
     options.add_settings(parser)
     parser.add_argument(
         "--score",
@@ -52,8 +58,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.score is not None and not args.noise_budget:
         options.remark(["--score has an effect only with --noise-budget."])
-    if args.model_explorer is not None:
-        output.check_writable(args.model_explorer)
+    output.check_writable(args.model_explorer, args.model_explorer_sync)
     with options.session_of(args) as session:
         result = session.layers(local_inputs=args.local_inputs)
         noise = (
@@ -64,6 +69,10 @@ def run(args: argparse.Namespace) -> int:
         from qviz.features.layer_error.metrics import node_data_json
 
         output.write(args.model_explorer, node_data_json(result.layers).encode())
+    if args.model_explorer_sync is not None:
+        from qviz.features.layer_error.metrics import sync_mapping_json
+
+        output.write(args.model_explorer_sync, sync_mapping_json(result.pairs).encode())
     if args.json:
         output.print_json(result.to_json() | ({"noise_budget": noise.to_json()} if noise else {}))
     elif args.csv:

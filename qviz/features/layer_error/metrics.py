@@ -168,6 +168,15 @@ def node_data(layers: Sequence[LayerError], metric: Metric = CUMULATIVE) -> dict
     }
 
 
+def sync_mapping_json(pairs: Sequence[tuple[int, int]]) -> str:
+    """The pairing as Model Explorer's mapping for synchronised navigation: the reference left, the variant right.
+
+    Model Explorer numbers the nodes of a .tflite file by operator. Operators without a partner select nothing.
+    """
+    mapping = {str(reference): str(variant) for variant, reference in pairs}
+    return json.dumps({"mapping": mapping, "disableMappingFallback": True}, indent=1)
+
+
 def node_data_json(layers: Sequence[LayerError], metric: Metric = CUMULATIVE) -> str:
     """`node_data` as the text of a file."""
     return json.dumps(node_data(layers, metric), indent=1)
