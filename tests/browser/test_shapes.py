@@ -29,21 +29,18 @@ def rotated() -> bytes:
 
 
 def test_keypoints_and_rotated_boxes_are_drawn(visit: Visit) -> None:
-    visit.open()
-    visit.page.locator(".qviz-card").first.wait_for(timeout=120_000)
+    visit.open("/compare")
     visit.drop({"pose.tflite": pose(), "rotated.tflite": rotated()})
     visit.page.get_by_role("button", name="Back to the sample").wait_for(timeout=120_000)
-    expect(visit.page.locator(".qviz-card")).to_have_count(1, timeout=120_000)
-    visit.page.get_by_role("link", name="Compare", exact=True).first.click()
     visit.painted()
     reference, variant = (visit.page.locator(f'.qviz-pane[data-role="{role}"]') for role in ("reference", "variant"))
     points = reference.locator(".qviz-points")
-    expect(points).to_have_count(1)
+    expect(points).to_have_count(1, timeout=120_000)
     assert (points.get_attribute("d") or "").count("M") == 2
     expect(reference.locator("rect.qviz-line")).to_have_count(1)
     outline = variant.locator("path.qviz-line").first
     assert (outline.get_attribute("d") or "").count("L") == 3
     with visit.page.expect_download() as saved:
-        visit.page.get_by_role("button", name="PNG").click()
+        visit.page.locator('[data-action="png"]').click()
     assert Path(saved.value.path()).stat().st_size > 10_000
     assert visit.outside == []
