@@ -66,7 +66,8 @@ def recovery_sentence(loss: OperatingLoss, name: str) -> str:
     if best.method in (THRESHOLD, RECALL):
         how = f"a threshold{at} brings"
     else:
-        how = f"recalibrating its scores ({best.method}{at and f', a threshold{at}'}) brings"
+        fit = "Platt's fit" if best.method == PLATT else "isotonic fit"
+        how = f"recalibrating its scores ({fit}{at and f', a threshold{at}'}) brings"
     return f"{opening}; {how} {share(best.recovered)} of that back, measured on other images."
 
 

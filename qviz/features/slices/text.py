@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qviz.features.accuracy.slice_loss import SliceLoss, Slices, VariantSliceLoss
+from qviz.features.slices.losses import MIN_IMAGES, MIN_OBJECTS
 from qviz.features.slices.traits import is_of_images
 from qviz.formatting import interval, plural, points
 
@@ -34,6 +35,8 @@ def sentences(slices: Slices, variant: int, name: str) -> list[str]:
     ]
     if not rows:
         tested = sum(row.losses[variant].excess.low is not None for row in slices.rows)
+        if not tested:
+            return [f"Every slice is too small to test: {MIN_IMAGES} images and {MIN_OBJECTS} objects are needed."]
         return [f"In none of {plural(tested, 'slice')} does {name} lose significantly more than elsewhere."]
     rows.sort(key=lambda pair: -pair[0])
     return [sentence(row, row.losses[variant], name) for _, row in rows[:SHOWN]]

@@ -17,13 +17,14 @@ from qviz.corruptions import CORRUPTIONS
 from qviz.datasets.coco import read_coco
 from qviz.engine import LocalEngine
 from qviz.features.accuracy.measured import measured_dataset, operating_at
+from qviz.features.accuracy.slice_loss import Slices
 from qviz.features.slices import slices
 from qviz.features.slices.columns import column_names, columns_of
 from qviz.features.slices.curves import curves_of
 from qviz.features.slices.image_traits import ImageTraits
 from qviz.features.slices.losses import slice_losses
 from qviz.features.slices.plot import figure
-from qviz.features.slices.text import sentence
+from qviz.features.slices.text import sentence, sentences
 from qviz.features.slices.traits import Objects, groups_of, is_of_images, names_of
 from qviz.structures import Dataset, Detections
 from tests.conftest import Sample
@@ -136,3 +137,15 @@ def test_darkened_scenes_are_the_first_slice(sample: Sample, tmp_path: Path) -> 
     assert (worst.trait, worst.group, worst.losses[0].excess.significant) == ("brightness", "dark", True)
     assert len(set(worst.image_names) ^ set(darkened)) <= 2  # a scene may be dark as it is
     assert sentence(worst, worst.losses[0], "int8").startswith("In darker images (brightness < ")
+
+
+def test_slices_that_are_all_too_small_are_named_as_such() -> None:
+    dataset, detections, _ = planted()
+    few = replace(dataset, images=dataset.images[:6])
+    objects = Objects.of(few, no_traits(few))
+    hits = hits_of(few, detections, detections)
+    groups, _ = groups_of(objects, ["occluded", "site"])
+    result = Slices(slice_losses(few, groups, ["int8"], hits))
+    assert result.rows and sentences(result, 0, "int8") == [
+        "Every slice is too small to test: 10 images and 20 objects are needed."
+    ]
