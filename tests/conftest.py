@@ -7,17 +7,20 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from qviz.engine import LocalEngine, importing
+from qviz.engine import Blob, Engine, LocalEngine, importing
 from qviz.features.detection.models import LoadedModel
 from qviz.session import Session
+from qviz.session_inputs import start_workers
 from qviz.structures import digest_of
 from qviz.tensorflow_models import SourceKind, convert_job
 from tests.squares import Squares
+from tests.squares.detectors import SHARED
 
 ROOT = Path(__file__).resolve().parents[1]
 _MAIN = sys.modules["__main__"]
@@ -27,6 +30,9 @@ SCHEMES = ("float32", "float16", "dynamic_range", "int8", "int8_wrong_range")
 def pytest_configure(config: pytest.Config) -> None:
     os.environ["QVIZ_CACHE"] = tempfile.mkdtemp(prefix="qviz-test-cache-")  # never the developer's own
     os.environ["QVIZ_DATA"] = tempfile.mkdtemp(prefix="qviz-test-data-")
+    if SHARED not in os.environ:  # this process starts the others, which find it there
+        os.environ[SHARED] = tempfile.mkdtemp(prefix="qviz-test-shared-")
+        config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(SHARED), ignore_errors=True))
     config.addinivalue_line("markers", "slow: loads TensorFlow or runs many images")
 
 
@@ -86,6 +92,37 @@ def limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
 def engine() -> Iterator[LocalEngine]:
     with LocalEngine(2, memory_limit=2 << 30, warm_up=importing("qviz.detector")) as running:
         yield running
+
+
+class LentEngine(Engine):
+    """The engine that tests share, as a session receives it: the session's end does not stop it."""
+
+    def __init__(self, engine: LocalEngine) -> None:
+        self.workers, self._engine = engine.workers, engine
+
+    def _queue(self, call: Callable[[], object], urgent: bool) -> Future[object]:
+        return self._engine._queue(call, urgent)
+
+    def share(self, data: bytes, digest: str) -> Blob:
+        return self._engine.share(data, digest)
+
+    def close(self) -> None:
+        """The fixture `engine` stops it."""
+
+
+@pytest.fixture
+def lent_workers(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions use the workers of the fixture `engine` instead of starting as many or fewer of their own.
+
+    A worker takes a third of a second of the processor to start. That sessions start and stop their own is tested by
+    the tests without this fixture, tests/cli/test_workers.py among them.
+    """
+
+    def start(workers: int | str | None) -> Engine:
+        enough = str(workers) in {"None", *map(str, range(1, engine.workers + 1))}
+        return LentEngine(engine) if enough and "QVIZ_LIMITS" not in os.environ else start_workers(workers)
+
+    monkeypatch.setattr("qviz.session_inputs.start_workers", start)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from tests.cli.keys import EVALUATE, missing
 from tests.conftest import Sample
 from tests.datasets.tfrecords import png
 
+pytestmark = pytest.mark.usefixtures("lent_workers")
 FEW = ("cat_chelsea.jpg", "dog_shepherd.jpg", "hens.jpg", "mariachi.jpg")
 
 
