@@ -5,7 +5,7 @@ from __future__ import annotations
 from qviz.features.diagnosis.result import Cause, Cure, Diagnosis, Estimate, Evidence
 from qviz.formatting import UNKNOWN, interval, megabytes, plural, points, score, share
 
-NOTHING = 0.005
+MIN_SHARE = 0.005
 """Share of the lost agreement below which nothing comes back; a negative share is no gain either."""
 
 
@@ -30,13 +30,13 @@ def brings_back(cause: Cause) -> str:
         return "not measured"
     bounds = "" if cause.low is None or cause.high is None else f" [{100 * cause.low:.0f}, {100 * cause.high:.0f}]"
     extra = "" if cause.after_others is None else f", {share(cause.after_others)} after the others"
-    amount = "nothing" if cause.explained < NOTHING else share(cause.explained)
+    amount = "nothing" if cause.explained < MIN_SHARE else share(cause.explained)
     return f"{amount} comes back{bounds}{extra}"
 
 
 def figure_text(row: Evidence) -> str:
     """`16.8 dB lowest local SQNR, operator 12 (CONV_2D) on 2 images`."""
-    if row.value is not None and row.value < 100 * NOTHING and row.figure.startswith("comes back"):
+    if row.value is not None and row.value < 100 * MIN_SHARE and row.figure.startswith("comes back"):
         return f"nothing {row.figure}, {row.where}"
     value = UNKNOWN if row.value is None else f"{row.value:.3g}"
     return " ".join(f"{value} {row.unit} {row.figure}, {row.where}".split())
