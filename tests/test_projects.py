@@ -162,6 +162,41 @@ def test_a_page_that_read_an_older_revision_does_not_overwrite(projects: Project
     assert projects.blob(number, digest_of(FIRST)) == FIRST
 
 
+SERVER = """
+import sys
+from pathlib import Path
+from qviz.errors import ProjectChanged
+from qviz.store.projects import Projects
+from qviz.structures import digest_of
+projects, project, conflicts = Projects(Path(sys.argv[1])), "a" * 32, 0
+for turn in range(60):
+    while True:
+        revision = projects.revision(project)
+        number = projects.load(project)["number"]
+        data = f"{sys.argv[2]} {turn}".encode() * 1000
+        try:
+            projects.save(project, {"number": number + 1, "blob": digest_of(data)}, {digest_of(data): data}, revision)
+            break
+        except ProjectChanged:
+            conflicts += 1
+print(conflicts)
+"""
+
+
+def test_two_servers_on_one_folder_lose_no_save(tmp_path: Path) -> None:
+    """Each adds 60 to a number in the same project, again where the other one has saved in between."""
+    Projects(tmp_path).save("a" * 32, {"number": 0}, {})
+    commands = [[sys.executable, "-c", SERVER, str(tmp_path), name] for name in ("first", "second")]
+    servers = [
+        subprocess.Popen(c, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) for c in commands
+    ]
+    outputs = [server.communicate(timeout=120) for server in servers]
+    assert [server.returncode for server in servers] == [0, 0], outputs
+    document = Projects(tmp_path).load("a" * 32)
+    assert document["number"] == 120
+    assert len(Projects(tmp_path).blob("a" * 32, document["blob"])) >= 7000
+
+
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path

@@ -8,8 +8,8 @@ it, so a process that is killed at any moment leaves the last complete state. An
 knows it may open the project, but nobody can guess it. A save that would exceed the quota is refused, and the project
 stays as it was.
 
-Several pages may have the same project open. Each knows the revision that it read, and a page cannot overwrite a newer
-revision than its own.
+Several pages may have the same project open, also pages of several servers with one folder. Each knows the revision
+that it read, and a page cannot overwrite a newer revision than its own; one server at a time saves a project.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ import os
 import re
 import secrets
 import shutil
+import sqlite3
 import threading
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,9 @@ MAX_SYNCS = 16
 """Up to this many files are synced to disk one by one; more are synced together, which saves seconds for thousands."""
 _LOCKS = tuple(threading.Lock() for _ in range(64))
 """Locks, chosen by a project's ID, so that this process saves a project only once at a time."""
+
+LOCK, LOCK_SECONDS = "lock", 30.0
+"""An empty file in the folder of a project that is locked while a server saves it."""
 
 Revision = tuple[int, int, int] | None
 """Identifies a state of a project's document on disk; None if there is no document."""
@@ -99,17 +103,20 @@ class Projects:
                 f" {MAX_DOCUMENT >> 20} MB. Remove images, or drop annotations for fewer."
             )
         with _LOCKS[int(project, 16) % len(_LOCKS)]:
-            if revision is not None and self.revision(project) != revision:
-                raise ProjectChanged("The project was changed on another page.")
             self._check_quota(folder, blobs, len(text))
             try:
-                self._write(folder, text, blobs)
-            except OSError as error:
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                with _alone(folder):
+                    if revision is not None and self.revision(project) != revision:
+                        raise ProjectChanged("The project was changed on another page.")
+                    self._write(folder, text, blobs)
+                    return self.revision(project)
+            except (OSError, sqlite3.Error) as error:
+                reason = getattr(error, "strerror", "") or str(error)
                 raise ProjectError(
-                    f"The project cannot be saved ({error.strerror}). What is on disk stays as it was, and this page"
+                    f"The project cannot be saved ({reason}). What is on disk stays as it was, and this page"
                     " continues without saving. Free some space, or ask the administrator."
                 ) from error
-            return self.revision(project)
 
     def _write(self, folder: Path, text: bytes, blobs: Mapping[str, bytes]) -> None:
         (folder / BLOBS).mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -260,6 +267,14 @@ def _member(archive: zipfile.ZipFile, name: str, max_bytes: int) -> bytes:
     if len(data) > max_bytes:
         raise ValueError(f"{name} is too large")
     return data
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other server saves this project. SQLite's lock ends with its process, on every system."""
+    with contextlib.closing(sqlite3.connect(folder / LOCK, timeout=LOCK_SECONDS, isolation_level=None)) as lock:
+        lock.execute("BEGIN IMMEDIATE")
+        yield
 
 
 def _replace(path: Path, data: bytes, sync: bool = True) -> None:
