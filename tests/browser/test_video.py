@@ -34,6 +34,8 @@ def test_a_clip_leads_to_its_frames(visit: Visit, clip: Path) -> None:
     page.locator(".stPlotlyChart .main-svg").first.wait_for()
     page.get_by_text(re.compile("blinks .* times per minute")).first.wait_for()
     page.get_by_role("img").last.wait_for()
+    page.get_by_role("button", name="Worst second").click()
+    page.get_by_role("button", name="Trace its worst object").wait_for()
     assert page.locator('[data-testid="stException"]').count() == 0
     page.get_by_role("button", name="Open this frame on Compare").click()
     page.wait_for_url(re.compile(r"compare\?.*image=dusk_0000"))
