@@ -86,12 +86,12 @@ class Examiner:
         return columns if columns is not None and columns.uneven else None
 
     def _part(self, index: int) -> tuple[np.ndarray, np.ndarray] | None:
-        """A part of a join: FP32's values before and after quantization with the scale of the join."""
-        source, exact = source_of(self.graph, index), self.takeover.real(index)
-        shape = self._variant_tensors[index].shape if index in self._variant_tensors else None
-        if exact is None or shape is None or self.takeover.real(source) is None:
-            return None
-        return exact, self._real(source).reshape(shape)
+        """A part of a join: FP32's values before and after quantization with the scale of the join.
+
+        The part may be float, and a slice or another form of the quantized tensor that it was moved from.
+        """
+        source, exact = self.graph.tensors[source_of(self.graph, index)], self.takeover.real(index)
+        return None if exact is None else (exact, as_real(as_variant(exact, source), source))
 
     def evidence(self, cut: int, before: float, gain: float) -> Evidence:
         """What `cause` needs to know about the operator at a cut.
