@@ -19,6 +19,7 @@ import pytest
 from qviz.engine import Blob, LocalEngine, memory
 from qviz.engine.local import SharedFiles
 from qviz.errors import Cancelled, WorkerCrashed, WorkerOutOfMemory, WorkerTimeout
+from qviz.limits import limits
 from qviz.structures import digest_of
 from tests.conftest import ROOT
 
@@ -270,3 +271,33 @@ def test_what_only_linux_has_is_in_one_module_and_elsewhere_a_sentence_says_so(m
     assert memory.memory_limit_sentence().startswith("watched: a worker beyond the limit is ended")
     memory.trim_malloc()
     memory.free_closed_sessions()
+
+
+def reach() -> dict[str, object]:
+    """In a worker: what code in it can do."""
+    import resource
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname(), timeout=5):
+        network = True
+    return {
+        "reads": bool(Path("/etc/passwd").read_bytes()),
+        "network": network,
+        "starts processes": subprocess.run([sys.executable, "--version"], check=True, capture_output=True).returncode
+        == 0,
+        "prints to": {str(Path(f"/proc/self/fd/{number}").readlink()) for number in (1, 2)},
+        "memory": resource.getrlimit(resource.RLIMIT_DATA)[0],
+    }
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux shows where a process prints to")
+def test_what_a_worker_can_reach_is_as_documented(single: LocalEngine) -> None:
+    """docs/security.md says so: a worker is no sandbox, but it prints nowhere and its memory is bounded."""
+    hard_limit = 2 * limits().job_memory_mb << 20
+    assert single.submit(reach).result(timeout=60) == {
+        "reads": True,
+        "network": True,
+        "starts processes": True,
+        "prints to": {"/dev/null"},
+        "memory": hard_limit,
+    }
