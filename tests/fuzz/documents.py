@@ -146,7 +146,7 @@ def _like_pycocotools(dataset: Dataset, data: bytes) -> str:
     from pycocotools.cocoeval import COCOeval
 
     detections, classes = _detections(dataset), _classes(dataset)
-    ours = average_precision("m", dataset, detections, classes).figures.ap
+    computed = average_precision("m", dataset, detections, classes).figures.ap
     document = json.loads(data)
     if any(row["id"] == 0 for row in document["annotations"]):
         return "read, where pycocotools loses the object with id 0"  # it marks "no match" with this id
@@ -173,8 +173,11 @@ def _like_pycocotools(dataset: Dataset, data: bytes) -> str:
             evaluation.summarize()
     except Exception:
         return "read, where pycocotools fails"
-    theirs = float(evaluation.stats[0])
-    assert (ours is None and theirs == -1) or (ours is not None and abs(ours - theirs) < 1e-9), (ours, theirs)
+    expected = float(evaluation.stats[0])
+    assert (computed is None and expected == -1) or (computed is not None and abs(computed - expected) < 1e-9), (
+        computed,
+        expected,
+    )
     return "read, AP as pycocotools'"
 
 
