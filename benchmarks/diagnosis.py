@@ -1,6 +1,7 @@
 """What `qviz diagnose` says about each pair at hand, and what its first cure brings on other images.
 
     python -m benchmarks.diagnosis                                    the bundled sample
+    python -m benchmarks.diagnosis planted                            faults planted in a small detector
     python -m benchmarks.diagnosis MODELS IMAGES CALIBRATION          pairs in a folder of models, two of images
 
 Half of the images are diagnosed on, the other half measure the built file. One row of the table in docs/diagnosis.md
@@ -12,13 +13,17 @@ from __future__ import annotations
 import resource
 import sys
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import qviz
 from qviz.features.diagnosis.result import Plan
 from qviz.features.diagnosis.text import best_cure, brings_back, estimate
 from qviz.formatting import score
 from qviz.structures.operators import orders_text
+from tests.squares import Squares
 
 SAMPLE = Path(__file__).resolve().parent.parent / "sample_data"
 SAMPLES = ("float16", "dynamic_range", "int8", "int8_wrong_range")
@@ -37,14 +42,37 @@ CALIBRATION = 24
 HEAD = ("variant", "lost", "cause", "comes back", "not a cause", "first cure", "predicted", "before → after", "CPU s")
 
 
-def row(reference: Path, variant: Path, images: list[Path], calibration: list[Path]) -> list[str]:
+PLANTED = (
+    ("reference", "reference", "int8"),
+    ("pixels_with_scores", "pixels_with_scores", "int8"),
+    ("end_to_end", "end_to_end", "int8"),
+    ("reference", "logits_with_boxes", "int8"),
+    ("spread_weights", "spread_weights", "int8_per_tensor"),
+    ("reference", "bgr_inside", "int8"),
+    ("reference", "other_class_order", "int8"),
+    ("reference", "input_256", "int8"),
+)
+"""(reference, variant, precision of the variant), functions of tests/squares/detectors.py."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two files, with the images and the settings to open them with."""
+
+    reference: Path
+    variant: Path
+    images: list[Path]
+    calibration: list[Path]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def row(pair: Pair) -> list[str]:
     """One row of the table."""
-    diagnosed, others = images[::2], images[1::2]
     start = cpu_seconds()
-    with qviz.open(reference, variant, images=diagnosed) as session:
+    with qviz.open(pair.reference, pair.variant, images=pair.images[::2], **pair.settings) as session:
         result = session.diagnose()
     seconds = f"{cpu_seconds() - start:.0f}"  # the workers' time counts once they have ended
-    cells = [variant.stem, f"{result.lost} of {result.objects}"]
+    cells = [pair.variant.stem, f"{result.lost} of {result.objects}"]
     first = result.causes[0] if result.causes else None
     operators = "" if first is None or not first.operators else f" ({orders_text(first.operators)[:24]})"
     cells += ["none" if first is None else first.title + operators, "" if first is None else brings_back(first)]
@@ -53,22 +81,19 @@ def row(reference: Path, variant: Path, images: list[Path], calibration: list[Pa
     if cure is None or cure.plan is None:
         return [*cells, "none", "", "", seconds]
     cells += [f"`{' '.join(cure.command.split()[3:-2])}`", estimate(cure.predicted)]
-    before, after = measured(reference, variant, cure.plan, others, calibration)
+    before, after = measured(pair, cure.plan)
     holds = "" if (after or 0.0) > (before or 0.0) else ": does not hold"
     return [*cells, f"{score(before)} → {score(after)}{holds}", seconds]
 
 
-def measured(
-    reference: Path, variant: Path, plan: Plan, images: list[Path], calibration: list[Path]
-) -> tuple[float | None, float | None]:
-    """Agreement of the variant and of the built cure."""
-    with qviz.open(reference, calibration=calibration) as session, tempfile.TemporaryDirectory() as folder:
+def measured(pair: Pair, plan: Plan) -> tuple[float | None, float | None]:
+    """Agreement of the variant and of the built cure on the other half of the images."""
+    calibrating = qviz.open(pair.reference, calibration=pair.calibration, **pair.settings)
+    with calibrating as session, tempfile.TemporaryDirectory() as folder:
         built = session.quantize(plan.recipe, ranges=plan.ranges, cures=plan.cures, **plan.options)
-        path = built.save(Path(folder) / "cured.tflite")
-        before, after = (
-            one.summary.agreement for one in qviz.compare(reference, variant, path, images=images).variants
-        )
-    return before, after
+        files = pair.reference, pair.variant, built.save(Path(folder) / "cured.tflite")
+        before, after = qviz.compare(*files, images=pair.images[1::2], **pair.settings).variants
+    return before.summary.agreement, after.summary.agreement
 
 
 def cpu_seconds() -> float:
@@ -77,28 +102,31 @@ def cpu_seconds() -> float:
     return sum(row.ru_utime + row.ru_stime for row in rows)
 
 
-def pairs() -> list[tuple[Path, Path, list[Path], list[Path]]]:
-    """(reference, variant, images, calibration images)."""
-    models = SAMPLE / "models"
-    images = sorted((SAMPLE / "images").iterdir())
-    views = sorted((SAMPLE / "calibration").iterdir())
-    name = "ssdlite_mobilenet_v2_{}.tflite"
-    rows = [(models / name.format("float32"), models / name.format(one), images, views) for one in SAMPLES]
-    if len(sys.argv) < 4:
-        return rows
-    folder, photos, views_folder = map(Path, sys.argv[1:4])
-    chosen, views = sorted(photos.iterdir())[:IMAGES], sorted(views_folder.iterdir())[:CALIBRATION]
-    files = [(folder / f"{first}.tflite", folder / f"{second}.tflite") for first, second in PAIRS]
-    return [(first, second, chosen, views) for first, second in files if first.exists() and second.exists()]
+def pairs(words: list[str], temporary: Path) -> list[Pair]:
+    """The pairs that the words of the command line name."""
+    if words[:1] == ["planted"]:
+        squares, settings = Squares(temporary), {"mean": 0, "std": 255}
+        images = sorted(squares.images.iterdir())
+        files = [(squares.model(first, "float32"), squares.model(second, bits)) for first, second, bits in PLANTED]
+        return [Pair(*two, images, images, settings) for two in files]
+    if len(words) < 3:
+        models, name = SAMPLE / "models", "ssdlite_mobilenet_v2_{}.tflite"
+        folders = [sorted((SAMPLE / folder).iterdir()) for folder in ("images", "calibration")]
+        return [Pair(models / name.format("float32"), models / name.format(one), *folders) for one in SAMPLES]
+    folder, photos, views = map(Path, words[:3])
+    chosen = sorted(photos.iterdir())[:IMAGES], sorted(views.iterdir())[:CALIBRATION]
+    paths = [(folder / f"{first}.tflite", folder / f"{second}.tflite") for first, second in PAIRS]
+    return [Pair(first, second, *chosen) for first, second in paths if first.exists() and second.exists()]
 
 
 def main() -> None:
     for words in (HEAD, ["---"] * len(HEAD)):
         print("| " + " | ".join(words) + " |", flush=True)
-    only = sys.argv[4:] if len(sys.argv) > 4 else []
-    for reference, variant, images, calibration in pairs():
-        if not only or variant.stem in only:
-            print("| " + " | ".join(row(reference, variant, images, calibration)) + " |", flush=True)
+    only = sys.argv[4:]
+    with tempfile.TemporaryDirectory() as folder:
+        for pair in pairs(sys.argv[1:], Path(folder)):
+            if not only or pair.variant.stem in only:
+                print("| " + " | ".join(row(pair)) + " |", flush=True)
 
 
 if __name__ == "__main__":
