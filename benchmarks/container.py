@@ -75,6 +75,9 @@ def new_stage(folder: Path, number: int) -> Stage:
     mounted("-t", "overlay", "overlay", "-o", f"lowerdir=/,upperdir={base}/upper,workdir={base}/work", str(root))
     for name in ("proc", "dev", "sys"):
         mounted("--rbind", f"/{name}", str(root / name))
+    for parent in Path(BASE_PYTHON).resolve().parents:  # in the overlay: this machine's Python may lie in /root
+        inside = root / str(parent).lstrip("/")
+        inside.chmod(inside.stat().st_mode | 0o011)
     stage = Stage(root, variables={"PATH": f"{VENV}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"})
     subprocess.run(stage.call([BASE_PYTHON, "-m", "venv", VENV]), check=True)
     return stage
