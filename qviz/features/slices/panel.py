@@ -72,7 +72,7 @@ def _draw(result: Slices, finding: Finding, variant: str, draw_images: DrawImage
     for text in sentences(result, number, variant):
         st.text(text)
     rows = sorted(result.rows, key=lambda row: rank(row.losses[number].excess))[:SHOWN_SLICES]
-    left, right = st.columns([3, 2], gap="medium")
+    left, right = st.columns([3, 2], gap="medium") if result.curves else (st.container(), st.container())
     with left:
         chosen = _table(rows, number, variant)
         st.caption(

@@ -13,6 +13,7 @@ from qviz.features.slices.columns import column_names
 from qviz.features.slices.traits import CROSS, TRAITS
 from qviz.formatting import as_text
 from qviz.structures import Dataset, digest_of
+from qviz.ui import uploads
 
 STATE = "qviz_traits"
 """Session key: (digest, content) of the CSV file that was dropped last."""
@@ -64,9 +65,8 @@ def _dropped() -> tuple[str, TraitFile | None]:
 
     Streamlit would lose the file when the user switches pages, so its content is stored in the session.
     """
-    uploaded = st.file_uploader(
-        "Further traits of the images: CSV, e.g. image,weather", type=["csv"], key="slices-file"
-    )
+    with uploads.zone_of("slices", "Drop a CSV: image,weather,..."):
+        uploaded = st.file_uploader("Further traits of the images", type=["csv"], key="slices-file")
     if uploaded is not None:
         data = uploaded.getvalue()
         digest = digest_of(data)
