@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import FloatRect, Locator, expect
@@ -123,3 +124,33 @@ def test_reference_as_truth_is_explained(accuracy: Visit) -> None:
         timeout=LONG
     )
     page.get_by_text(re.compile("AP is agreement with it, not accuracy")).first.wait_for()
+
+
+def test_slices_lead_to_their_images(accuracy: Visit, tmp_path: Path) -> None:
+    """Slices by measured traits and by the columns of a dropped CSV file; a ticked row shows its images."""
+    page = accuracy.page
+    page.get_by_role("tab", name="Slices").click()
+    traits = tmp_path / "traits.csv"
+    document = json.loads((ROOT / "sample_data/annotations.json").read_text())
+    names = [row["file_name"] for row in document["images"]]
+    traits.write_text(
+        "image,weather\n" + "".join(f"{name},{'rain' if n % 2 else '=1+1'}\n" for n, name in enumerate(names))
+    )
+    panel = page.locator('[role="tabpanel"]:visible')
+    panel.get_by_role("button", name="Find slices").wait_for()
+    accuracy.settle()
+    panel.locator('[data-testid="stFileUploader"] input[type=file]').set_input_files(traits)
+    panel.get_by_text("traits.csv").wait_for(timeout=30_000)
+    accuracy.settle()
+    panel.get_by_role("button", name="Find slices").click()
+    panel.locator('[data-testid="stDataFrame"]').first.wait_for(timeout=LONG)
+    panel.get_by_text(re.compile("loses .* points of recall more than|In none of|Every slice is")).first.wait_for()
+    assert page.locator('[data-testid="stException"]').count() == 0
+    panel.get_by_role("link", name=re.compile("^Compare ")).first.wait_for()
+    accuracy.settle()
+    with page.expect_download(timeout=LONG) as download:
+        panel.get_by_role("button", name="CSV: the images of every slice").click()
+    text = Path(download.value.path()).read_text()
+    assert text.startswith("trait,group,image\n") and "weather,'=1+1," in text and "weather,rain," in text
+    panel.get_by_role("link", name=re.compile("^Compare ")).first.click()
+    page.wait_for_url(re.compile(r"compare\?.*image=.*variant=int8_wrong_range"))
