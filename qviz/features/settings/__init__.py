@@ -46,14 +46,14 @@ MIN_SHARE = 0.6
 FLOOD = 50
 """A choice with at least this many objects in the median image is considered to detect objects everywhere."""
 CAP, CAPPED = 10, 0.9
-"""So is a choice with the same number of objects, at least `CAP`, in this share of the images: files with NMS inside give
-a limited number of objects."""
+"""So is a choice with the same number of objects, at least `CAP`, in this share of the images, because files with NMS
+inside give a limited number of objects."""
 MARGIN = 0.4
 """Another choice must confirm 1 + MARGIN / sqrt(images) times as much confidence as the default: the relative noise of
 a sum over images falls with the square root of their number."""
 MAX_REPEATED = 0.8
-"""A choice with more than this share of its confidence at the same places in the next image, too, does not depend on the
-images. It is excluded unless all choices do so, as for a camera that does not move."""
+"""A choice with more than this share of its confidence at the same places in the next image does not depend on the images.
+It is excluded unless that is true of all choices, as for a camera that does not move."""
 DRAWS, STABLE = 100, 0.9
 """Number of random draws of the images, and the share of the draws in which a choice must be the best."""
 REFUTED = 0.5
