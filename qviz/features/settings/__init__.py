@@ -52,7 +52,7 @@ MARGIN = 0.4
 """Another choice must confirm 1 + MARGIN / sqrt(images) times as much confidence as the default: the relative noise of
 a sum over images falls with the square root of their number."""
 MAX_REPEATED = 0.8
-"""A choice with more than this share of its confidence at the same places in the next image does not depend on the images.
+"""A choice with more than this share of its confidence at the same places in the next image does not depend on images.
 It is excluded unless that is true of all choices, as for a camera that does not move."""
 DRAWS, STABLE = 100, 0.9
 """Number of random draws of the images, and the share of the draws in which a choice must be the best."""
