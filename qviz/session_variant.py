@@ -95,7 +95,7 @@ class VariantAnalyses(SessionInputs):
 
     def trace(
         self,
-        variant: Variant = None,
+        variant: Variant | Path = None,
         image: Source | None = None,
         *,
         object_number: int | None = None,
@@ -105,6 +105,7 @@ class VariantAnalyses(SessionInputs):
         """The operators at which one object of one image loses its confidence, and why.
 
         Args:
+            variant: The variant; with only one, the image may come first: `session.trace("dusk.jpg")`.
             image: The image; by default the session's, of which there must be exactly one.
             object_number: The reference's object, numbered from 0 by falling score; by default the one that loses the
                 most confidence.
@@ -113,10 +114,13 @@ class VariantAnalyses(SessionInputs):
         Raises:
             ImageError: There is no image, or there are several.
         """
+        from qviz.datasets.images import SUFFIXES
         from qviz.features.tracing import trace
 
+        if image is None and isinstance(variant, str | Path) and Path(variant).suffix.lower() in SUFFIXES:
+            variant, image = None, variant
         files = self.images_of(() if image is None else image)
-        reference, chosen = self._pair(variant, files)
+        reference, chosen = self._pair(str(variant) if isinstance(variant, Path) else variant, files)
         return trace(
             self.context, reference, chosen, files.single(), object_number=object_number, quick=quick, score=score
         )

@@ -16,6 +16,7 @@ from qviz.errors import ImageError, QvizError, SettingsError
 from qviz.result import Result
 from qviz.session import Session
 from tests.conftest import Sample
+from tests.squares import Squares
 
 OTHER_ARGUMENTS = ("load", "dataset", "doctor", "card")
 ANALYSES = sorted(
@@ -154,3 +155,11 @@ def test_version_0_1_calls_work_with_a_deprecation_warning(sample: Sample, engin
         warnings.simplefilter("error", DeprecationWarning)
         new = qviz.compare(*[sample.models[n] for n in ("float32", "int8")], images=images, engine=engine, cache=False)
     assert old.to_json() == new.to_json()
+
+
+def test_with_one_variant_the_image_of_a_trace_may_come_first(squares: Squares) -> None:
+    image = squares.images / "s03.png"
+    models = squares.model("reference"), squares.model("spread_weights", "int8_per_tensor")
+    with qviz.open(*models, mean=0, std=255) as session:
+        by_path, by_name = session.trace(image), session.trace(None, image)
+        assert by_path.object.label == by_name.object.label and by_path.image == by_name.image

@@ -25,7 +25,7 @@ from qviz.features.layer_error.picture import network_picture
 from qviz.features.layer_error.plot import Row, layer_error_chart
 from qviz.features.layer_error.text import layers_verdict
 from qviz.features.what_if import panel as naming
-from qviz.formatting import plural
+from qviz.formatting import frame_csv, plural
 from qviz.structures import EncodedImage, digest_of
 from qviz.ui import clicks, glossary, page, view
 from qviz.ui.network import Pick, network, take_pick
@@ -324,7 +324,7 @@ def _downloads(row: Row) -> None:
     csv, cumulative, local = st.columns(3)
     csv.download_button(
         "CSV of all figures",
-        row.errors.to_frame().to_csv(index=False),
+        frame_csv(row.errors.to_frame()),
         f"layers_{row.name}.csv",
         "text/csv",
         on_click="ignore",
