@@ -114,6 +114,12 @@ from qviz.errors import ProjectChanged, ProjectError
 from qviz.store.projects import Projects
 from qviz.structures import digest_of
 projects, project, last, torn = Projects(Path(sys.argv[1])), "a" * 32, 0, 0
+def unfinished():
+    return set(Path(sys.argv[1]).rglob(".*"))
+def wait_for(condition):
+    end = time.monotonic() + 10
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.0002)
 def write(first):
     number = first
     while True:
@@ -121,13 +127,18 @@ def write(first):
         blobs = {digest_of(data): data for data in (bytes([number % 256, part]) * 50_000 for part in range(4))}
         projects.save(project, {"number": number, "blobs": list(blobs)}, blobs)
 for attempt in range(100):
+    before, revision = unfinished(), projects.revision(project)
     writer = os.fork()
     if not writer:
         write(last)
-    time.sleep(0.003 + 0.0003 * attempt)
+    if attempt % 2:  # while a file is written
+        wait_for(lambda: unfinished() - before)
+    else:  # some time after a save
+        wait_for(lambda: projects.revision(project) != revision)
+        time.sleep(0.0001 * attempt)
     os.kill(writer, signal.SIGKILL)
     os.waitpid(writer, 0)
-    torn += bool(list(Path(sys.argv[1]).rglob(".*")))
+    torn += bool(unfinished() - before)
     if projects.revision(project) is None:
         continue
     document = projects.load(project)
