@@ -74,7 +74,7 @@ def _shapes(rows: np.ndarray, extras: Extras | None, head: Head) -> tuple[np.nda
     if extras is None:
         return boxes, {}
     unit = pixel_unit(rows[:, : 2 if extras.task == "obb" else 4], head)
-    shapes = shapes_of(extras, rows[:, COLUMNS:], rows[:, :4], unit)
+    shapes = shapes_of(extras, rows[:, COLUMNS:], rows[:, :4], unit, head)
     return (hulls(shapes["corners"]) if "corners" in shapes else boxes), shapes
 
 

@@ -92,9 +92,15 @@ def pixel_unit(centres: np.ndarray, head: Head) -> np.ndarray:
     return np.array([head.width, head.height] if normalised else [1, 1], np.float32)
 
 
-def keypoints_of(values: np.ndarray, size: int, unit: np.ndarray) -> np.ndarray:
-    """(n, k, 3) x, y in pixels and visibility in [0, 1] from the columns (n, k * size); visibility 1 if not stated."""
+def keypoints_of(values: np.ndarray, size: int, head: Head) -> np.ndarray:
+    """(n, k, 3) x, y in pixels and visibility in [0, 1] from the columns (n, k * size); visibility 1 if not stated.
+
+    Older exports of Ultralytics have boxes that are normalised beside keypoints in pixels, so the unit of the keypoints
+    is their own: they are normalised if their median is at most 2.
+    """
     points = values.reshape(len(values), -1, size)
+    filled = points[points.any(axis=(1, 2))][..., :2]  # end-to-end heads fill up with rows of zeros
+    unit = pixel_unit(np.full((1, 2), np.median(filled) if filled.size else 0.0), head)
     visibility = np.clip(points[..., 2:], 0, 1) if size == 3 else np.ones_like(points[..., :1])
     return np.concatenate([points[..., :2] * unit, visibility], axis=2).astype(np.float32)
 
@@ -104,7 +110,9 @@ def rotated_boxes(centres: np.ndarray, angles: np.ndarray, unit: np.ndarray) -> 
     return rotated(centres * np.tile(unit, 2), angles.astype(np.float64))
 
 
-def shapes_of(extras: Extras, values: np.ndarray, centres: np.ndarray, unit: np.ndarray) -> dict[str, np.ndarray]:
+def shapes_of(
+    extras: Extras, values: np.ndarray, centres: np.ndarray, unit: np.ndarray, head: Head
+) -> dict[str, np.ndarray]:
     """The optional fields of `Detections` with their values; for masks, the coefficients, see `finished`.
 
     Args:
@@ -113,7 +121,7 @@ def shapes_of(extras: Extras, values: np.ndarray, centres: np.ndarray, unit: np.
         unit: Pixels per unit of x and y, as `pixel_unit` returns them.
     """
     if extras.task == "pose":
-        return {"keypoints": keypoints_of(values, extras.size, unit)}
+        return {"keypoints": keypoints_of(values, extras.size, head)}
     if extras.task == "segment":
         return {"masks": values}
     if extras.task != "obb":

@@ -11,7 +11,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qviz.decoders.extras import COCO_POSE, NO_EXTRAS, Extras, extras_of, finished, pixel_unit, shapes_of, split_outputs
+from qviz.decoders.extras import (
+    COCO_POSE,
+    NO_EXTRAS,
+    Extras,
+    extras_of,
+    finished,
+    keypoints_of,
+    pixel_unit,
+    shapes_of,
+    split_outputs,
+)
 from qviz.decoders.grid import cells, levels_of, outputs_over
 from qviz.decoders.head import UNIT_INPUT, Decoded, Head, Limits
 from qviz.decoders.scores import decoded, probabilities, strong_rows
@@ -65,7 +75,7 @@ class YOLOv8Tasks(YOLOv8):
         if rows is None:
             return None
         values = rows.of(head)
-        return share_inside(boxes_of(values[:, :4], head), rows.levels) * _keypoints_inside(values, rows.extras)
+        return share_inside(boxes_of(values[:, :4], head), rows.levels) * _keypoints_inside(values, rows.extras, head)
 
     def decode_parts(self, parts: Rows, head: Head, limits: Limits) -> Decoded:
         assert isinstance(parts, TaskRows), "as `parts` returns them"
@@ -78,7 +88,7 @@ def decode_tasks(values: np.ndarray, extras: Extras, head: Head, limits: Limits)
     scores = probabilities(values[:, 4 : 4 + classes])
     strong = strong_rows(scores, limits)
     unit, behind = pixel_unit(values[:, :2], head), values[strong, 4 + classes :]
-    shapes = shapes_of(extras, behind, values[strong, :4], unit)
+    shapes = shapes_of(extras, behind, values[strong, :4], unit, head)
     boxes = hulls(shapes["corners"]) if "corners" in shapes else boxes_of(values[:, :4], head)[strong]
     return finished(decoded(boxes, scores[strong], limits, **shapes), extras, head, limits)
 
@@ -137,12 +147,12 @@ def _may_have_extras(graph: Graph, rows: Rows) -> bool:
     return not graph.notes.task and not graph.notes.classes and not is_coco and not has_objectness(graph, rows)
 
 
-def _keypoints_inside(values: np.ndarray, extras: Extras) -> float:
+def _keypoints_inside(values: np.ndarray, extras: Extras, head: Head) -> float:
     """For poses, the share of the ten strongest rows whose keypoints all lie in or near their box; else 1."""
     if extras.task != "pose":
         return 1.0
     best = np.argsort(-values[:, 4], kind="stable")[:10]
-    boxes = values[best, :4]
-    points = values[best, -extras.columns :].reshape(len(best), -1, extras.size)[:, :, :2]
+    boxes = values[best, :4] * np.tile(pixel_unit(values[:, :2], head), 2)
+    points = keypoints_of(values[best, -extras.columns :], extras.size, head)[..., :2]
     inside = np.abs(points - boxes[:, None, :2]) <= 0.6 * boxes[:, None, 2:]
     return float(inside.all(axis=2).mean())

@@ -94,6 +94,18 @@ def test_keypoints_of_two_values_and_normalised_rows() -> None:
     np.testing.assert_allclose(result.detections.keypoints, [[[31, 11, 1], [61, 33, 1]]], rtol=1e-5)
 
 
+def test_keypoints_in_pixels_beside_normalised_boxes() -> None:
+    """As in older exports of Ultralytics, e.g. a public YOLOv8n-pose of 51 points of a face with 64 x 64 pixels."""
+    graph = noted(graph_of((1, 4 + 3 + 6, CELLS)), task="pose", classes=3, keypoints=6)
+    values = rows(13)
+    values[CELL, 7:] = (31, 11, 0.9, 61, 33, 0.4)
+    values[:, :4] /= SIDES
+    head = head_of(graph, values.T[None])
+    result = DECODERS["yolov8_tasks"].decode(head, LIMITS)
+    assert_planted(result, 0.8)
+    np.testing.assert_allclose(result.detections.keypoints, [[[31, 11, 0.9], [61, 33, 0.4]]], rtol=1e-5)
+
+
 def test_56_columns_without_notes_are_a_pose_where_keypoints_lie_in_their_boxes() -> None:
     graph = graph_of((1, 56, CELLS))
     assert fitting(graph)[:3] == ("yolov8_tasks", "yolov8", "yolov8_corners")
