@@ -98,7 +98,7 @@ def keypoints_of(values: np.ndarray, size: int, head: Head) -> np.ndarray:
     Older exports of Ultralytics have boxes that are normalised beside keypoints in pixels, so the unit of the keypoints
     is their own: they are normalised if their median is at most 2.
     """
-    points = values.reshape(len(values), -1, size)
+    points = values.reshape(len(values), values.shape[1] // size, size)  # also of no rows
     filled = points[points.any(axis=(1, 2))][..., :2]  # end-to-end heads fill up with rows of zeros
     unit = pixel_unit(np.full((1, 2), np.median(filled) if filled.size else 0.0), head)
     visibility = np.clip(points[..., 2:], 0, 1) if size == 3 else np.ones_like(points[..., :1])

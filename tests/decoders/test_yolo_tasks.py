@@ -106,6 +106,15 @@ def test_keypoints_in_pixels_beside_normalised_boxes() -> None:
     np.testing.assert_allclose(result.detections.keypoints, [[[31, 11, 0.9], [61, 33, 0.4]]], rtol=1e-5)
 
 
+@pytest.mark.parametrize(("task", "columns"), [("pose", 6), ("obb", 1)])
+def test_an_image_without_objects_has_no_shapes(task: str, columns: int) -> None:
+    graph = noted(graph_of((1, 4 + 3 + columns, CELLS)), task=task, classes=3, keypoints=6 if task == "pose" else 0)
+    values = rows(7 + columns)
+    values[:, 4:7] = 0.0
+    result = DECODERS["yolov8_tasks"].decode(head_of(graph, values.T[None]), LIMITS)
+    assert len(result.detections) == 0
+
+
 def test_56_columns_without_notes_are_a_pose_where_keypoints_lie_in_their_boxes() -> None:
     graph = graph_of((1, 56, CELLS))
     assert fitting(graph)[:3] == ("yolov8_tasks", "yolov8", "yolov8_corners")
