@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Hashable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
@@ -33,7 +33,7 @@ from qviz.features.detection.models import (
     start_loading,
 )
 from qviz.features.detection.recorded import unusable
-from qviz.features.inspection.lint import lint_all
+from qviz.features.inspection.lint import lint_files, lint_origin
 from qviz.features.inspection.warning import Warning
 from qviz.features.settings import MIN_IMAGES, guess_for
 from qviz.formatting import as_text
@@ -218,9 +218,37 @@ def _find_out(models: Sequence[LoadedModel], images: Sequence[EncodedImage]) -> 
     return {model.digest: model.inspection for model in guesses}, list(left_out.values())
 
 
-def warnings(models: Models) -> list[Warning]:
-    """The lint warnings of all models."""
-    return lint_all(context(), models.all)
+def warnings(models: Models, compare_weights: bool = True) -> list[Warning]:
+    """The lint warnings of all models; those about another network are missing until the weights are compared.
+
+    compare_weights: Whether to compare them now, which takes the workers about 0.4 s for each variant.
+    """
+    about_files = lint_files(models.all, context().threads)
+    if not compare_weights:
+        return about_files
+    origins = _origins(models)
+    wait([origins], ORIGIN_SECONDS)
+    return [*(origins.result() if origins.done() else []), *about_files]
+
+
+def origins_pending(models: Models) -> bool:
+    """Whether the weights of a variant are still being compared with the reference's."""
+    return not _origins(models).done()
+
+
+def _origins(models: Models) -> Future[list[Warning]]:
+    key = tuple((model.name, model.digest) for model in models.all)
+    start = partial(threads().submit, lint_origin, context(), models.reference, models.variants)
+    return _origin_jobs().get(key, start)
+
+
+@st.cache_resource(show_spinner=False)
+def _origin_jobs() -> LRUCache[Future[list[Warning]]]:
+    return LRUCache(64)
+
+
+ORIGIN_SECONDS = 0.15
+"""Time that a page waits for the comparison of weights before it shows what is known without."""
 
 
 def compared(

@@ -43,14 +43,14 @@ MEANINGS = {
 def verdict(here: Page) -> None:
     """Show the verdict on all models for the images that have been run; it is redrawn as results arrive."""
     _request(here)
-    redraw_while_pending("overview-verdict", lambda: _pending(here) > 0, lambda: _verdict(here), REDRAW_SECONDS)
+    redraw_while_pending("overview-verdict", lambda: _is_pending(here), lambda: _verdict(here), REDRAW_SECONDS)
 
 
 def show(here: Page) -> None:
     """Show the reference, a card for each variant, why the worst one is damaged, what helps, and the worst images."""
 
     def is_pending() -> bool:
-        return _pending(here) > 0
+        return _is_pending(here)
 
     redraw_while_pending("overview", is_pending, lambda: _cards(here), REDRAW_SECONDS)
     if not is_pending():  # an experiment would slow down the first results
@@ -82,6 +82,11 @@ def _pending(here: Page) -> int:
     return server.results().pending(here.loaded.all, here.workspace.images)
 
 
+def _is_pending(here: Page) -> bool:
+    """Whether inferences or comparisons of weights are still to be run."""
+    return _pending(here) > 0 or server.origins_pending(here.loaded)
+
+
 def _compared(here: Page) -> dict[str, ComparedVariant]:
     """Short name of a variant -> its comparison on the images that have been run."""
     models, images, score = here.loaded, here.workspace.images, here.view.score
@@ -104,7 +109,13 @@ def _verdict(here: Page) -> None:
         note = "Drop photos to see what each model detects in them."
     is_quantized = models.reference.scheme != Scheme.FLOAT32
     finding = damage_verdict(models.name(models.reference), summaries, finished, is_quantized)
-    page.verdict(headline(server.warnings(models), f"{finding}{_confirmed(here, summaries)}"), note)
+    page.verdict(headline(_file_warnings(here), f"{finding}{_confirmed(here, summaries)}"), note)
+
+
+def _file_warnings(here: Page) -> list[Warning]:
+    """The warnings about the files. The weights are compared after the first images, which people wait for."""
+    has_results = not _pending(here) or any(variant.images for variant in _compared(here).values())
+    return server.warnings(here.loaded, compare_weights=has_results)
 
 
 def _cards(here: Page) -> None:
@@ -117,7 +128,7 @@ def _warnings(here: Page) -> str:
     rows = [
         f'<p class="qviz qviz-warning"><b>{escape(names.get(warning.model, ""))}</b> {escape(warning.message)}'
         f" {escape(warning.cure)}</p>"
-        for warning in server.warnings(here.loaded)
+        for warning in _file_warnings(here)
         if not warning.advice
     ]
     return "".join(rows)
@@ -157,7 +168,7 @@ def _reference_row(here: Page) -> str:
 def _model_cards(here: Page, compared: dict[str, ComparedVariant]) -> str:
     """A card for each variant, and the legend of their bars, as HTML."""
     models = here.loaded
-    warnings = [warning for warning in server.warnings(models) if not warning.advice]
+    warnings = [warning for warning in _file_warnings(here) if not warning.advice]
     cards = [
         model_card(
             model,
