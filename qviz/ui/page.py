@@ -7,11 +7,12 @@ that a page opened by a deep link on a fresh server looks the same as one opened
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import streamlit as st
 from streamlit import config
@@ -99,6 +100,7 @@ class Page:
 def begin(title: str) -> Iterator[Page]:
     """Draw the frame of a page and yield its Page. A QvizError raised inside is shown on the page as its message."""
     draw_into_page()
+    _go_on(title)
     st.set_page_config(page_title=f"{title} · qviz", page_icon="🔬", layout="wide")
     st.html(f"<style>{STYLE.read_text(encoding='utf-8')}</style>")
     sidebar = None
@@ -125,12 +127,33 @@ def begin(title: str) -> Iterator[Page]:
         here = Page(current, models, view.current())
         _missing(here)
         yield here
+        st.session_state.pop(GOING, None)
     except QvizError as error:
         st.error(as_text(str(error)))
         st.stop()  # also if the error came before `yield`
     finally:
         if sidebar is not None:
             sidebar.finish()
+
+
+GOING, GOING_SECONDS = "qviz_going", 2.0
+"""Key of the page that a click opens, and how long it is opened again if an older message brings another page back."""
+
+
+def go(title: str, path: str, query: dict[str, str]) -> NoReturn:
+    """Open another page. A message of the page before, sent at the same moment, does not bring that page back."""
+    st.session_state[GOING] = title, path, query, time.monotonic()
+    st.switch_page(path, query_params=query)
+
+
+def _go_on(title: str) -> None:
+    going = st.session_state.get(GOING)
+    if going is None or going[0] == title:
+        return
+    _, path, query, since = going
+    if time.monotonic() - since < GOING_SECONDS:
+        st.switch_page(path, query_params=query)
+    st.session_state.pop(GOING, None)
 
 
 def draw_into_page() -> None:

@@ -12,7 +12,7 @@ from qviz.features.comparison.matching import worst_first
 from qviz.features.comparison.text import badge, by_severity, changed_counts, damage_level
 from qviz.formatting import as_text
 from qviz.structures import EncodedImage, digest_of
-from qviz.ui import server, view
+from qviz.ui import page, server, view
 from qviz.ui.gallery import gallery
 from qviz.ui.page import Page
 from qviz.ui.results import Preview, redraw_while_pending
@@ -90,7 +90,7 @@ def _gallery(here: Page, name: str, shown: list[tuple[ComparedImage, EncodedImag
         items,
         colour,
         rev,
-        lambda image: st.switch_page(COMPARE, query_params=view.link_query("Compare", image=image, variants=(name,))),
+        lambda image: page.go("Compare", COMPARE, view.link_query("Compare", image=image, variants=(name,))),
         key=f"worst-{name}",
     )
 
