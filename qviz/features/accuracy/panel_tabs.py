@@ -144,7 +144,7 @@ def _link(here: Page, image: EncodedImage, variant: str, label: str, key: str, c
     button = f"accuracy-{key}-{variant}-{image.digest[:12]}"
 
     def open_page() -> None:
-        st.switch_page(COMPARE, query_params=view.link_query("Compare"))
+        page.go("Compare", COMPARE, view.link_query("Compare"))
 
     clicks.button(st, as_text(label), load, button, open_page, type="tertiary")
 

@@ -120,10 +120,10 @@ def _frame(here: Page, clip: VideoFile, result: VideoResult) -> None:
         view.change(image=loaded.images[0].name)
 
     def open_page() -> None:
-        st.switch_page(COMPARE, query_params=view.link_query("Compare"))
+        page.go("Compare", COMPARE, view.link_query("Compare"))
 
     def open_trace() -> None:
-        st.switch_page(COMPARE, query_params=view.link_query("Compare", trace=True))
+        page.go("Compare", COMPARE, view.link_query("Compare", trace=True))
 
     left, right = st.columns(2)
     clicks.button(left, "Open this frame on Compare", load, "video-open", open_page, width="stretch")
