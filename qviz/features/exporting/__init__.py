@@ -5,8 +5,8 @@ coco       the changed images and the reference's objects as COCO annotations, t
 yolo       the same, as a YOLO dataset
 fiftyone   all images in FiftyOne's format for detections, both models' objects with their change as an attribute
 
-The boxes of `coco` and `yolo` are detections of the reference, not ground truth: they save drawing, but must be
-checked.
+The boxes of `coco` and `yolo` are detections of the reference, not ground truth. Nobody has to draw them, but somebody
+must check them.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class Export(Result):
 
     Attributes:
         form: A name of `FORMS`.
-        labels: Names of the classes, in the order of their numbers.
-        images: The worst one first.
+        labels: Names of the classes; the class number is the position in this tuple.
+        images: The exported images, the worst first.
         skipped: One sentence for each image that could not be run.
     """
 
@@ -62,7 +62,10 @@ class Export(Result):
     skipped: tuple[str, ...] = ()
 
     def save(self, path: str | PathLike[str]) -> Path:
-        """Write the files into a folder, which must be new or empty, and return it. Raises InputError."""
+        """Write the files into the folder `path`, which must be new or empty, and return that folder.
+
+        Raises InputError if the folder is not empty or cannot be written.
+        """
         folder = Path(path)
         try:
             if folder.is_dir() and any(folder.iterdir()):
@@ -88,16 +91,16 @@ def export(
     score: float = PAGE_SCORE,
     worst: int | None = None,
 ) -> Export:
-    """The images and their objects; see `Session.export`.
+    """Return the worst images and their objects in one form, ready to be saved; see `Session.export`.
 
     Args:
         form: A name of `FORMS`.
         score: Minimum confidence of an object, in [0, 1].
-        worst: Maximum number of images, the most damaged first. None: 6 pictures, all images for FiftyOne, and for the
-            other forms those on which something changed.
+        worst: Maximum number of images, the most damaged first. If None, `pictures` has 6 images, `fiftyone` has all
+            images, and `coco` and `yolo` have every image on which an object changed.
 
     Raises:
-        SettingsError: There is no such form.
+        SettingsError: There is no such form, or the images are larger than `MAX_BYTES` together.
         ImageError: No image can be read.
     """
     if form not in FORMS:
@@ -124,7 +127,10 @@ def export(
 
 
 def save_worst(exports: Sequence[Export], folder: Path) -> list[tuple[Export, str]]:
-    """Save several exports into a new folder, each with the prefix of its files' names there. Raises InputError."""
+    """Save each export into `folder`, or into a subfolder of its own if there are several. Raises InputError.
+
+    Returns (export, path of its files relative to the parent of `folder`, ending in a slash) for each export.
+    """
     rows = []
     for number, result in enumerate(exports, 1):
         name = f"variant_{number}" if len(exports) > 1 else ""
@@ -134,7 +140,7 @@ def save_worst(exports: Sequence[Export], folder: Path) -> list[tuple[Export, st
 
 
 def _read(images: ImageFiles | Sequence[EncodedImage], digests: Sequence[str]) -> dict[str, EncodedImage]:
-    """Digest -> image, of the chosen ones only. Raises SettingsError if they are larger than `MAX_BYTES` together."""
+    """Digest -> image, for these digests. Raises SettingsError if the images are larger than `MAX_BYTES` together."""
     chosen, encoded, size = set(digests), {}, 0
     for image in images:
         if image.digest in chosen and image.digest not in encoded:

@@ -80,7 +80,7 @@ def _write_images(folder: Path, images: Sequence[ExportedImage]) -> None:
 
 
 def _of_reference(image: ExportedImage, numbers: dict[str, int]) -> list[ComparedObject]:
-    """The reference's objects whose class is known, with boxes clipped to the image by whoever reads them."""
+    """The reference's objects whose class is in `numbers`. Their boxes may extend beyond the image."""
     return [row for row in image.objects if row.reference_box is not None and row.label in numbers]
 
 

@@ -11,14 +11,14 @@ from qviz.features.comparison import ComparedObject
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExportedImage:
-    """One image.
+    """One image of an export.
 
     Attributes:
-        image: Its name.
-        file: Name of the file that is written, unique and safe.
-        width, height: In pixels.
-        objects: Its objects, as `qviz compare` lists them.
-        data: The bytes that are written: the image file, or the picture.
+        image: Name of the image.
+        file: Name of the file that is written; unique in the export, without a folder.
+        width, height: Size of the original image in pixels.
+        objects: Objects of both models, as `qviz compare` lists them.
+        data: Content of that file: the image file, or the picture of both models' boxes.
     """
 
     JSON_NAMES: ClassVar[Mapping[str, str | None]] = {"data": None, "objects": None}

@@ -21,11 +21,11 @@ GAP, QUALITY = 6, 80
 
 
 def side_by_side(jpeg: bytes, width: int, objects: Sequence[ComparedObject]) -> bytes:
-    """A JPEG of both halves.
+    """Draw the image twice, with the reference's boxes on the left and the variant's on the right. Returns a JPEG.
 
     Args:
-        jpeg: A preview that qviz encoded itself.
-        width: Width of the original image in pixels, to which the boxes refer.
+        jpeg: A preview of the image that qviz encoded itself.
+        width: Width of the original image in pixels. The boxes of `objects` are in its pixels.
     """
     image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     assert image is not None, "qviz encoded it"

@@ -19,17 +19,17 @@ def verdict(result: Export) -> str:
 
 
 def worst_tables(saved: Sequence[tuple[Export, str]]) -> str:
-    """A table for each export of `save_worst`."""
+    """One Markdown table for each result of `save_worst`, separated by empty lines."""
     return "\n\n".join(worst_table(result, prefix) for result, prefix in saved)
 
 
 def worst_table(result: Export, prefix: str = "") -> str:
-    """A Markdown table of the images, what changed on them, and the files of their pictures. Names are escaped.
+    """A Markdown table with one row per image: its name, what changed, and the file of its picture. Names are escaped.
 
-    The pictures themselves cannot be in it: code hosts remove `data:` addresses from Markdown.
+    The table does not embed the pictures, because code hosts remove `data:` addresses from Markdown.
 
     Args:
-        prefix: Folder of the pictures, with its slash.
+        prefix: Path of the folder with the pictures, ending in a slash.
     """
     from qviz.features.accuracy.text import plain, table
 

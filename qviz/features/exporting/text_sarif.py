@@ -1,8 +1,8 @@
 """Gates and warnings about the files as SARIF 2.1.0, which code hosts show as alerts on a pull request.
 
-A result is located at the model's file, line 1, as a file without lines has no better place. Its fingerprint depends on
-the rule and the file only, so that an alert stays the same one while its figures change. Source: OASIS, Static Analysis
-Results Interchange Format (SARIF) Version 2.1.0.
+Every result points to line 1 of the model's file, because a binary file has no lines. Its fingerprint depends only on
+the rule and the file, so a code host recognises an alert even if its figures have changed. Source: OASIS, Static
+Analysis Results Interchange Format (SARIF) Version 2.1.0.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ RULES = {
     "recall-loss": "A quantized variant loses more recall than the limit allows.",
     "cannot-conclude": "A gate cannot conclude.",
 }
-"""Rules of the gates; a warning about a file has its code as the rule."""
+"""Id of a gate's rule -> its description. For a warning about a file, the rule id is the code of the warning."""
 TEXT = "A reason to doubt a model file."
 
 
 def sarif(result: Evaluation, gates: Sequence[Gate], files: Sequence[Path], version: str) -> dict[str, Any]:
-    """One SARIF document as JSON.
+    """Return failed gates and warnings as one SARIF document, ready for `json.dumps`.
 
     Args:
-        files: The models' files, in the order of the evaluation. Below the current folder they are written relative
-            to it, as code hosts expect of a file in the repository.
-        version: That of qviz.
+        files: The models' files, in the order of the evaluation. A file below the current folder gets a relative
+            address, as code hosts expect for a file in the repository.
+        version: Version of qviz.
 
     Example:
         >>> document = sarif(evaluation, [gate], [Path("float32.tflite"), Path("int8.tflite")], "0.2")
