@@ -1,6 +1,6 @@
 """What a bug report needs: versions, machine, limits, optional parts, kernels, and a self-test on a tiny model.
 
-No name of a user, a machine or a file outside qviz is in it; the home folder is written as `~`.
+The result names no user, no machine and no file outside qviz; the home folder is written as `~`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class OptionalPart:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """Kernels of TensorFlow Lite. reason: why they are not available, or empty."""
+    """One kind of TensorFlow Lite kernels. reason: why these kernels are not available; empty if they are."""
 
     name: str
     available: bool
@@ -60,13 +60,14 @@ class Installation(Result):
     """This installation of qviz and the machine that it runs on.
 
     Attributes:
-        versions: Of qviz, Python and each installed package that qviz names.
-        machine: system, processor, cores, memory_mb, free_memory_mb, worker_memory_limit (in words), free_disk_mb,
-            cache, container.
-        limits: In force; `limits_file` is the administrator's file, or empty.
-        optional: Parts that need further packages.
-        backends: Kernels, as the self-test ran them.
-        selftest: A model with known outputs on all kernels, and folders that must be writable.
+        versions: Name -> version of qviz, Python and each installed package that qviz requires, extras included.
+        machine: `system`, `processor`, `cores`, `memory_mb`, `free_memory_mb` and `free_disk_mb` (in MiB),
+            `worker_memory_limit` (a sentence), `cache` (a folder) and `container` (whether qviz runs in one).
+        limits: The limits in force.
+        limits_file: Path of the administrator's file of limits; empty if there is none.
+        optional: Parts of qviz that need further packages.
+        backends: One entry per kind of kernels; available if the self-test passed on it.
+        selftest: Outcome of the self-test, see `selftest`.
     """
 
     ROWS: ClassVar = "optional"
@@ -85,7 +86,7 @@ class Installation(Result):
 
 
 def examine(qviz_version: str) -> Installation:
-    """The installation; see `qviz.doctor`."""
+    """Run the self-test and describe the installation; see `qviz.doctor`."""
     limits_in_force = limits().to_json()
     selftest = self_test()
     return Installation(
@@ -100,7 +101,7 @@ def examine(qviz_version: str) -> Installation:
 
 
 def _packages() -> Iterator[tuple[str, str]]:
-    """(name, version) of every installed package that this distribution asks for, its extras included."""
+    """(name, version) of every installed package that this distribution or one of its extras requires."""
     try:
         requirements = requires(DISTRIBUTION) or []
     except PackageNotFoundError:  # run from a clone that was not installed
@@ -134,7 +135,7 @@ def _part(name: str) -> OptionalPart:
 
 
 def _backend(name: str, selftest: SelfTest) -> Backend:
-    """Available where the self-test ran both types on it."""
+    """The kernels of this name; available if the self-test ran both data types on them."""
     names = [f"run {dtype} on {name} kernels" for dtype in DTYPES]
     faults = [check.detail for check in selftest.checks if check.name in names and not check.passed]
     return Backend(name, not faults, "; ".join(faults))

@@ -1,4 +1,7 @@
-"""The self-test: a model with known outputs on every kind of kernels, in a worker process; and folders to write to."""
+"""The self-test: run a tiny model with known outputs on every kind of kernels, and write to the folders that qviz uses.
+
+The model runs in a worker process.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class SelfTest:
-    """All steps, in order."""
+    """The outcome of all steps, in the order in which they ran; `passed` if every step passed."""
 
     passed: bool
     seconds: float
@@ -43,7 +46,7 @@ class SelfTest:
 
 
 def self_test() -> SelfTest:
-    """Run every step; one that fails does not stop the others."""
+    """Run every step and return the outcomes. A step that fails does not stop the others."""
     start = time.monotonic()
     with LocalEngine(1, time_limit=JOB_SECONDS) as engine:
         checks = [_check("read a model", _read)]
@@ -61,7 +64,7 @@ def _run_in_worker(engine: LocalEngine, kernels: str, is_int8: bool) -> str:
 
 
 def run_tiny(kernels: str, is_int8: bool) -> str:
-    """Run `tiny_model`; what was compared, in words. Raises WrongOutput, ModelError."""
+    """Run `tiny_model` and return what was compared, in words. Raises WrongOutput or ModelError."""
     (output,) = Runner(tiny_model(is_int8), kernels=kernels).run([tiny_input(is_int8)])
     expected = tiny_output(is_int8)
     if not np.array_equal(output, expected):
@@ -70,7 +73,7 @@ def run_tiny(kernels: str, is_int8: bool) -> str:
 
 
 class WrongOutput(QvizError):
-    """A kernel computes something else than the operator's definition."""
+    """A kernel returned other values than the operator's definition gives."""
 
 
 def _check(name: str, step: Callable[[], str]) -> Check:
@@ -83,7 +86,7 @@ def _check(name: str, step: Callable[[], str]) -> Check:
 
 
 def without_home(text: str) -> str:
-    """The text with `~` for the home folder, which holds the user's name."""
+    """The text with `~` instead of the path of the home folder, because that path contains the user's name."""
     try:
         return text.replace(str(Path.home()), "~")
     except RuntimeError:  # no home folder
