@@ -46,14 +46,14 @@ MIN_SHARE = 0.6
 FLOOD = 50
 """A choice with at least this many objects in the median image is considered to detect objects everywhere."""
 CAP, CAPPED = 10, 0.9
-"""So is a choice with the same number of objects, at least `CAP`, in this share of the images, because files with NMS
-inside give a limited number of objects."""
+"""A choice with the same number of objects, at least `CAP`, in this share of the images is also considered to detect
+objects everywhere: files with built-in NMS return at most a fixed number of objects."""
 MARGIN = 0.4
 """Another choice must confirm 1 + MARGIN / sqrt(images) times as much confidence as the default: the relative noise of
 a sum over images falls with the square root of their number."""
 MAX_REPEATED = 0.8
-"""A choice with more than this share of its confidence at the same places in the next image does not depend on images.
-It is excluded unless that is true of all choices, as for a camera that does not move."""
+"""If more than this share of a choice's confidence is at the same places in the next image, its detections do not
+depend on the image. The choice is excluded, unless the same is true of all choices, as with a fixed camera."""
 DRAWS, STABLE = 100, 0.9
 """Number of random draws of the images, and the share of the draws in which a choice must be the best."""
 REFUTED = 0.5
@@ -69,7 +69,7 @@ NORMALISATIONS: tuple[tuple[Triple, Triple], ...] = (
     ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
     IMAGENET,
 )
-"""(mean, std) pairs used in training, in RGB order; they are reversed for BGR."""
+"""(mean, std) pairs that are common in training. The values are in RGB order; for BGR they are reversed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,7 +111,10 @@ class Trial:
 
 
 def unknown_settings(model: LoadedModel) -> tuple[str, ...]:
-    """Names of the settings, among `GUESSED`, for which there is only the head's default."""
+    """Names of the settings in `GUESSED` that neither the file nor the user states, so that the head's default is used.
+
+    Empty if qviz does not decode the model's outputs.
+    """
     if not model.reads_outputs:
         return ()
     return tuple(name for name in GUESSED if model.inspection.sources.get(name) == "default")
@@ -235,9 +238,9 @@ def best_trial(trials: Sequence[Trial], fitting: Sequence[Settings]) -> Trial | 
 
     Args:
         trials: One trial per choice; the first is that of the default settings.
-        fitting: The choices that fit the evidence. Another choice is taken only if the evidence must come from a file
-            with a wrong range, i.e. if the head's default is clearly better than all of them, or if another choice
-            confirms more than twice as much.
+        fitting: The choices that fit the evidence. A choice outside `fitting` is returned only if the evidence seems
+            to come from a file with a wrong range: if the head's default is clearly better than every fitting choice,
+            or if the best choice outside confirms more than twice as much confidence as the best fitting one.
     """
     plausible = [trial for trial in trials if trial.plausible]
     plausible = [trial for trial in plausible if not trial.repeats] or plausible

@@ -23,7 +23,7 @@ SOURCES = {
     "file": "from the file",
     "reference": "as for the reference",
 }
-"""Source of a setting -> the source in words."""
+"""Source of a setting -> the words for it on the page."""
 
 
 PREPARATION = ("mean", "std", "channels", "resize")

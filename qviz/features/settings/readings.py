@@ -36,11 +36,11 @@ MIN_BOXES = 5
 """With fewer boxes over all images, nothing is reported."""
 FLOOR = 0.05
 MIN_SAME_SIZE = 30
-"""Boxes that must have the same size before it is reported: a detector of a few equal objects has equal boxes, too."""
+"""Boxes of the same size are reported only if at least this many were checked. A few objects can be equally large."""
 GOOD_FIT = 0.8
-"""With this fit or a better one, boxes of the same size are believed: the values themselves confirm the reading."""
+"""With at least this fit, boxes of the same size are not reported, because the values confirm the decoder."""
 MARGIN = 0.2
-"""By how much the fit of another decoder must be better."""
+"""Another decoder is chosen only if its fit exceeds that of the usual decoder by this much."""
 ODD = 0.5
 """If more than this share of the boxes is implausible, the boxes are odd."""
 SAME_SIZE = 0.9
@@ -52,7 +52,7 @@ class Reading:
     """The outcome of one decoder on a few images.
 
     Attributes:
-        fit: Mean of `Decoder.fit` over the images; None if the values do not show how well it fits.
+        fit: Mean of `Decoder.fit` over the images; None if the decoder has no such measure or nothing was decoded.
         odd: What is implausible about the boxes, or empty.
     """
 
@@ -88,9 +88,9 @@ def checked(context: Context, models: Sequence[LoadedModel], images: Sequence[En
 
 
 def rivals(inspection: Inspection) -> tuple[str, ...]:
-    """The decoder in use and the others among which the output values may decide; empty if there is nothing to decide.
+    """Names of the decoder in use and of the other decoders that may fit the outputs; empty if there is no choice.
 
-    If the user chose the decoder, there is nothing to decide. If the file has class names, decoders for a different
+    There is no choice if the user or the file chose the decoder. If the file has class names, decoders for a different
     number of classes are excluded.
     """
     if inspection.sources.get("decoder") != "default":
@@ -145,7 +145,7 @@ def _result(job: Future[Reading]) -> Reading | None:
 
 
 def read_job(blob: Blob, settings: Settings, images: tuple[EncodedImage, ...]) -> Reading:
-    """Run one decoder, in a worker, on those of the images that can be read."""
+    """The outcome of one decoder on the images that can be read; runs in a worker."""
     detector = Detector(blob.read(), settings, candidates=False)
     fits, boxes = [], []
     for encoded in images:
@@ -163,10 +163,12 @@ def read_job(blob: Blob, settings: Settings, images: tuple[EncodedImage, ...]) -
 
 
 def odd_boxes(images: Sequence[tuple[Detections, tuple[int, int]]], check_sizes: bool = True) -> str:
-    """What is implausible about most boxes, as the end of a sentence; empty if nothing is, or if there are few boxes.
+    """What is implausible about most boxes, e.g. `60% of its 60 strongest boxes lie outside the image`.
+
+    Empty if nothing is implausible, or if there are fewer than `MIN_BOXES` boxes.
 
     Args:
-        images: For each image, its strongest detections in its pixels, and its (width, height).
+        images: For each image, its strongest detections (boxes in pixels of the image) and its (width, height).
         check_sizes: Whether boxes that all have the same size are implausible.
     """
     count = sum(len(detections) for detections, _ in images)
