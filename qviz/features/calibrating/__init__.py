@@ -46,7 +46,7 @@ __all__ = ["MISTAKES", "CalibrationLab", "Plan", "calibrated_recipes", "calibrat
 
 SEED = 20261128
 MIN_IMAGES = 4
-"""Images of which half calibrate and half are measured on."""
+"""Minimum number of images without a dataset: one half is used for calibration, the other half for measuring."""
 MAX_CANDIDATES = 100
 """Images of the dataset, evenly spread, that are examined as additions to the calibration."""
 
@@ -61,7 +61,7 @@ class Plan:
         draws: Number of random draws of each number of images, from 1 to 50.
         seed: Seed of the draws, of the split of the images and of the random numbers.
         mistakes: Names from `MISTAKES`.
-        further: Whether outliers, the other methods and images to add are examined as well.
+        further: Whether the lab also examines outliers, the other methods, and which images to add.
     """
 
     recipe: str = "int8"

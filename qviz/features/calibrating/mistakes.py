@@ -47,9 +47,9 @@ VIEWS = tuple(
     for level in (1, 2, 3, 4, 5)
     for name in ("rotation", "perspective", "scale", "exposure_down", "exposure_up", "warm", "cool")
 )
-"""Of one image: rotated, tilted, from farther away, in other light."""
+"""The variations of one image: rotated, tilted, from farther away, and in other light."""
 BRIGHTNESS_QUANTILES = 4
-"""The darkest and the brightest images are this quantile of all."""
+"""`by_brightness` uses at most 1 / BRIGHTNESS_QUANTILES of the images: the darkest or the brightest ones."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -198,7 +198,7 @@ MISTAKES: Mapping[str, Callable[[CalibrationImages], MistakeRanges]] = {
     "one_class": one_class,
     "one_image": one_image,
 }
-"""In the order in which they are tried."""
+"""Name of a mistake -> the function that makes it, in the order in which the lab tries them."""
 
 
 def input_range(settings: Settings) -> Ends:
@@ -223,7 +223,7 @@ def noise_ranges(
 
 
 def noise_job(model: Blob, ends: Ends, seeds: Sequence[tuple[int, int]], method: str = "minmax") -> ImageRanges:
-    """Runs in a worker. The ranges of every float activation, one input per seed."""
+    """The ranges of every float activation on inputs of uniform noise, one input per seed; runs in a worker."""
     graph, runner = warm_runner(model)
     tensor = graph.input_tensors()[0]
     last = channels_last(tensor)
@@ -239,5 +239,5 @@ def noise_job(model: Blob, ends: Ends, seeds: Sequence[tuple[int, int]], method:
 
 
 def brightness_job(image: EncodedImage) -> float:
-    """Runs in a worker. Mean over the pixels and channels, 0..255."""
+    """Mean brightness over the pixels and channels, 0 to 255; runs in a worker."""
     return float(decoded(image).pixels.mean())

@@ -42,7 +42,7 @@ from qviz.ui.jobs import Work
 from qviz.ui.page import Page
 
 DEFAULT_EVALUATED_IMAGES = 40
-"""Each image is run by some thirty variants."""
+"""Default number of images to measure on. It is small because about thirty variants run on every image."""
 REQUEST = "qviz_lab_request"
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 UNKNOWN = Loss(None)
 ENOUGH_SIZES = 2
-"""This many of the largest numbers of images stand for a calibration with enough images."""
+"""Calibrations with this many of the largest numbers of images are averaged as the baseline for `extra`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +80,7 @@ class CurvePoint:
         tried: One entry per seeded draw; a single entry if all images are used.
         ap, agreement, value: Means over the draws.
         low, high: Values of the worst and the best draw.
-        extra: Mean loss of the draws compared with the largest numbers of images.
+        extra: Mean loss of the draws compared with the calibrations on the largest numbers of images.
     """
 
     images: int
@@ -95,7 +95,13 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True)
 class LayerChange:
-    """A layer whose range depends on the images. `first`, `second`: its (low, high) in two disjoint subsets."""
+    """A layer whose range depends on the images.
+
+    Attributes:
+        op_index: Index of the operator that writes the tensor; -1 for the network's input.
+        change: Mean change of its range over the splits, see `stability`.
+        first, second: The range (low, high) in two disjoint subsets.
+    """
 
     op_index: int
     tensor: str
@@ -109,7 +115,12 @@ class LayerChange:
 
 @dataclass(frozen=True, slots=True)
 class SubsetSize:
-    """Disjoint subsets of `images` images each: number of layers that change too much, median and largest change."""
+    """The changes of the layers' ranges between disjoint subsets of `images` images each.
+
+    Attributes:
+        changed: Number of layers that change by more than `Stability.limit`.
+        median, worst: Median and largest change over the layers.
+    """
 
     images: int
     changed: int
@@ -122,7 +133,7 @@ class Stability:
     """Whether two halves of the images give the same ranges.
 
     Attributes:
-        limit: Largest acceptable change; for a layer that changes by more there are too few images.
+        limit: Largest acceptable change. If a layer changes by more, there are too few images.
         layers: Number of quantized layers.
         images: Number of images in each half.
         changed: Layers whose change exceeds the limit.

@@ -2,8 +2,8 @@
 
 Stability: two disjoint subsets of the images should give the same ranges. The change of a layer's range between two
 subsets is the larger of the shifts of its two ends, in widths of the range that contains both. Changes are averaged
-over seeded splits. The median would miss content that is on only one image in ten, because such content is in only one
-of the subsets in fewer than half of the splits.
+over seeded splits. Their median would miss content that only one image in ten shows, because such content is missing
+from one of the two subsets in fewer than half of the splits.
 
 Outliers: only with min-max ranges can a single image determine a range. Outliers are always computed with `minmax`, so
 that they are found even if the chosen method is robust to them.
@@ -22,12 +22,13 @@ from qviz.features.calibrating.result import LayerChange, Outlier, Stability, Su
 from qviz.structures import Graph
 
 MAX_CHANGE = 0.2
-"""Of a range: a third of a bit. A layer whose range changes by more has too few images."""
+"""Largest acceptable change, as a share of the range: about a third of a bit (log2(1 / 0.8)). If a layer's range
+changes by more, there are too few images."""
 SPLITS = 21
 OUTLIER_SHARE = 0.1
 """Share of the images that the variant without outliers leaves out."""
 MIN_IMAGES = 8
-"""With fewer images each of them would be an outlier."""
+"""With fewer images, nearly every image would be an outlier, so none is reported."""
 
 
 def stability(
@@ -149,5 +150,8 @@ def _widening(measured: ImageRanges, low: np.ndarray, high: np.ndarray, row: int
 
 
 def outliers_to_remove(outliers: Sequence[Outlier], images: int) -> tuple[str, ...]:
-    """Digests of the outlier images, which a calibration without outliers drops."""
+    """Digests of the images that a calibration without outliers leaves out: the worst `OUTLIER_SHARE` of all images.
+
+    images: number of calibration images. Empty if there are fewer than `MIN_IMAGES`.
+    """
     return tuple(row.digest for row in outliers[: max(1, int(OUTLIER_SHARE * images))]) if images >= MIN_IMAGES else ()

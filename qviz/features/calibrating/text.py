@@ -29,10 +29,10 @@ TITLES = {
     "moving_average": "moving-average ranges",
     "percentile": "percentile ranges",
 }
-"""Title by the name of a calibration; a draw of the curve has its name as title."""
+"""Name of a calibration -> its title. A draw of the curve is not listed: its name serves as its title."""
 NAMED = 3
 NEGLIGIBLE = 0.005
-"""A smaller loss of value is not worth another image."""
+"""A loss of AP or agreement below this is not relevant: it does not justify more calibration images."""
 
 
 def title(tried: Tried) -> str:

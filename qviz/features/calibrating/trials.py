@@ -1,8 +1,8 @@
 """The calibrations that the lab tries, and a runner that builds and measures them.
 
 Ranges that need another pass over the images are measured only when a trial needs them, so that first results come
-early. A few variants run together, so that each image is decoded once for all of them; meanwhile the next ones are
-built. Detections are stored, and a variant whose file equals an earlier one is not measured again.
+early. A few variants run together, so that each image is decoded once for all of them. While they run, the next
+variants are built. Detections are stored, and a variant whose file equals an earlier one is not measured again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from qviz.formatting import plural
 
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 BATCH = 6
-"""Variants that run together: a worker has eight models loaded, the reference among them."""
+"""Number of variants that run together. A worker keeps up to eight models loaded, including the reference."""
 
 
 def curve_sizes(images: int) -> tuple[int, ...]:
@@ -55,7 +55,10 @@ def curve_trials(measured: ImageRanges, model: str, method: str, draws: int, see
 
 
 def mistake_trials(images: CalibrationImages, names: Sequence[str], skipped: list[str]) -> Iterator[Trial]:
-    """The mistakes that are possible here; those that cannot be measured are added to `skipped`. Raises WorkerError."""
+    """One trial per mistake that is possible here. For each that cannot be measured, a sentence is added to `skipped`.
+
+    Raises WorkerError.
+    """
     for name in names:
         try:
             mistake = MISTAKES[name](images)
@@ -95,7 +98,7 @@ class TrialRunner:
     Attributes:
         builders: Workers that build, see `qviz.features.building.builders`.
         total: Expected number of trials, for the progress.
-        outcomes: The measurement of each trial, or a text on why there is none.
+        outcomes: Trial -> its measurement (a future), or a text that says why there is none.
     """
 
     context: Context
