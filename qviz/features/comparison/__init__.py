@@ -34,8 +34,8 @@ class ComparedObject:
         label: Class in the reference; for a spurious object, class in the variant.
         lost_because: A value of `LostBecause` for a lost object, else None.
         reference_index, variant_index: Index in the model's detections above the threshold, or None.
-        keypoint_similarity, mask_iou: How alike the keypoints and the masks of a pair are, in [0, 1], as
-            `qviz.features.comparison.shapes` computes them; None where the models have none, or there is no pair.
+        keypoint_similarity, mask_iou: Similarity of the keypoints and of the masks of a pair, in [0, 1], see
+            `qviz.features.comparison.shapes`; None if the models have no keypoints or masks, or if there is no pair.
     """
 
     JSON_NAMES: ClassVar[Mapping[str, str | None]] = {"reference_index": None, "variant_index": None}
@@ -61,7 +61,7 @@ OBJECT_COLUMNS = tuple(name for name in ComparedObject.__slots__ if name not in 
 
 @dataclass(frozen=True, slots=True)
 class ComparedImage:
-    """All objects of an image for one variant, the reference's objects first. digest: that of the image."""
+    """All objects of one image for one variant, the reference's objects first. digest: digest of the image."""
 
     JSON_NAMES: ClassVar[Mapping[str, str | None]] = {"digest": None}
 
@@ -95,7 +95,7 @@ class ComparedVariant:
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Comparison(Result):
-    """A reference against its variants.
+    """The comparison of a reference with each of its variants.
 
     Attributes:
         reference: Name of the reference.

@@ -1,7 +1,7 @@
 """Which losses against an ONNX reference are the converter's, and which the quantizer's.
 
-The float32 .tflite file stands between the two: what it loses was lost in the conversion. The shares add up to the
-whole loss, of objects and of AP.
+The float32 .tflite file lies between the ONNX reference and a quantized variant. What the float32 file loses is the
+converter's share; the rest of the variant's loss is the quantizer's. This holds for objects and for AP.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class LostShares:
 
     Attributes:
         variant: Name of the variant.
-        by_conversion: Number of those that the float32 file loses or gives another class, too.
-        by_quantization: Number of the others.
+        by_conversion: Number of these objects that the float32 file also loses or gives another class.
+        by_quantization: Number of the other objects.
     """
 
     variant: str
@@ -31,7 +31,7 @@ class LostShares:
 
 
 def converted_file(warnings: Iterable[Warning]) -> str | None:
-    """Name of the float32 file that separates the shares; None without one."""
+    """Name of the float32 file that separates the two shares, or None if there is no such file."""
     return next((warning.model for warning in warnings if warning.code == CONVERTED_FILE), None)
 
 

@@ -183,7 +183,8 @@ class Summary:
 
     Attributes:
         agreement: In [0, 1], higher is better; None if neither model has an object.
-        mean_score_delta: Mean of variant minus reference over pairs of the same class; None if there are none.
+        mean_score_delta: Mean of the variant's score minus the reference's, over pairs of the same class; None if
+            there is no such pair.
     """
 
     kept: int
@@ -201,7 +202,7 @@ class Summary:
 
     @property
     def damage(self) -> int:
-        """Twice the number of changed objects, where shifted objects count half; images are sorted by it."""
+        """Twice the number of changed objects, with shifted objects counted half. Images are sorted by this number."""
         return self.shifted + 2 * (self.relabelled + self.lost + self.spurious)
 
 
@@ -224,7 +225,7 @@ def summarise(changes: Iterable[Change], score_deltas: Iterable[float]) -> Summa
 
 
 def worst_first(agreement: float | None) -> float:
-    """Sort key: lowest agreement first, unknown agreement last, because it is no evidence against the variant."""
+    """Sort key: lowest agreement first, unknown agreement (None) last."""
     return math.inf if agreement is None else agreement
 
 

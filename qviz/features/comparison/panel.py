@@ -200,7 +200,7 @@ def selected_object(objects: Sequence[ComparedObject], variant_id: str) -> Compa
 
 
 def is_unknown(name: str | None, detections: Sequence[Detections]) -> bool:
-    """Whether the name of an object, which comes from the page's address, contains a number that no object has."""
+    """Whether the name of an object contains a number that no object has. The name comes from the page's address."""
     numbers = [int(text) for text in name.split(":")[1:]] if name else []
     return any(number >= max(map(len, detections)) for number in numbers) or numbers == [-1, -1]
 

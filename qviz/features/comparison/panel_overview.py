@@ -113,7 +113,7 @@ def _verdict(here: Page) -> None:
 
 
 def _file_warnings(here: Page) -> list[Warning]:
-    """The warnings about the files. The weights are compared after the first images, which people wait for."""
+    """The warnings about the files. Weights are compared only after the first images, because users wait for those."""
     has_results = not _pending(here) or any(variant.images for variant in _compared(here).values())
     return server.warnings(here.loaded, compare_weights=has_results)
 

@@ -65,7 +65,7 @@ def mask_path(mask: np.ndarray, box: np.ndarray) -> str:
 
 
 def _edges(cells: np.ndarray) -> dict[tuple[int, int], list[tuple[int, int]]]:
-    """Corner -> the corners to which a side of a cell on the edge leads, with the mask on the right of each side."""
+    """The mask's outline as directed cell sides: start corner -> end corners. The mask is to the right of each side."""
     inner = cells[1:-1, 1:-1]
     sides = (
         (inner & ~cells[:-2, 1:-1], (0, 0), (1, 0)),  # above
@@ -81,7 +81,7 @@ def _edges(cells: np.ndarray) -> dict[tuple[int, int], list[tuple[int, int]]]:
 
 
 def _loops(edges: dict[tuple[int, int], list[tuple[int, int]]]) -> list[list[tuple[int, int]]]:
-    """The sides joined to loops; corners in the middle of a straight line are left out."""
+    """Join the sides to closed loops of corners; corners in the middle of a straight line are left out."""
     loops = []
     while edges:
         start = next(iter(edges))

@@ -64,7 +64,7 @@ SHAPES = {"keypoint_similarity": "keypoint similarity", "mask_iou": "mask IoU"}
 
 
 def shape_sentences(variant: ComparedVariant) -> list[str]:
-    """How alike keypoints and masks of the kept and shifted objects are, one sentence each; empty without any."""
+    """How similar keypoints and masks of the kept and shifted objects are: one sentence each, or none without them."""
     objects = [
         (row, image.image)
         for image in variant.images
