@@ -30,9 +30,9 @@ class ModelInfo:
         float_islands: The operator indices of each group of float operators in a quantized file.
         decoder, decoders: The decoder in use, and all decoders that fit the outputs.
         post_process: Options of the NMS operator in the file; empty if the file has none.
-        settings, settings_from: All settings except labels, and the source of each.
+        settings, settings_from: All settings except the labels, and the source of each setting.
         warnings: Lint warnings.
-        made_from: Whether it was made from the given reference; None if no reference was given.
+        made_from: Whether the file was made from the given reference; None if no reference was given.
         converter_report: What onnx2tf measured against the ONNX file, if its report lies beside the file.
     """
 

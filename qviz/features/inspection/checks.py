@@ -1,15 +1,16 @@
 """Warnings about a model's input, its NMS with several threads, and its scheme.
 
-Input: normalised pixels 0..255 span one interval, and the first quantizer may represent another. Pixels outside the
-latter are clipped (`input_range`). If the pixels use only a few of its steps, or span an interval that no usual
-normalisation gives, the settings are wrong or the model was calibrated without images (`input_normalisation`).
+Input: pixels 0..255 after normalisation span one interval; the first quantizer can represent another. Pixels outside
+the quantizer's interval are clipped (`input_range`). If the pixels use only a few of the quantizer's steps, or span an
+interval that no usual normalisation gives, the settings are wrong or the model was calibrated without images
+(`input_normalisation`).
 
 NMS: TensorFlow Lite's regular NMS with N threads never detects class N. The threads take their next class from a shared
 counter that starts at N and is incremented before it is read (`NonMaxSuppressionWorkerTask` in
 tensorflow/lite/kernels/detection_postprocess.cc; tensorflow issue 56058). Fast NMS, which processes all classes at
 once, is not affected.
 
-Scheme: whether a file is quantized as its name says, and whether all of it is.
+Scheme: whether the file has the scheme that its name claims, and whether float operators lie between integer ones.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ MIN_STEPS = 64
 """Minimum number of the quantizer's steps that the pixels of a channel should use: 6 bits. Pixels in [0, 1] use 128
 steps of a range of [-1, 1]."""
 USUAL_SPANS = (0.9, 256.0)
-"""Narrowest usual span of a channel (that of [0, 1], [-.5, .5] or pixels / 256) and widest (that of pixels 0..255)."""
+"""Narrowest and widest usual span of a normalised channel. [0, 1], [-.5, .5] and pixels / 256 span about 1; pixels that
+are not normalised span 255."""
 
 
 def input_warnings(model: LoadedModel) -> list[Warning]:
@@ -93,12 +95,12 @@ def step_count(steps: float) -> str:
 
 
 MIN_DETECTIONS = 20
-"""Minimum number of objects per image that NMS inside the file should keep: images in COCO have up to 90 objects, and
-one in fifty has more than 20."""
+"""Built-in NMS should return at least this many objects per image. In COCO, one image in fifty has more than 20
+objects, and some have 90."""
 
 
 def capped_warnings(model: LoadedModel) -> Iterator[Warning]:
-    """A warning if NMS inside the file keeps too few objects."""
+    """A warning if the built-in NMS returns fewer than `MIN_DETECTIONS` objects per image."""
     limit = model.inspection.post_process.get("max_detections")
     if limit is not None and limit < MIN_DETECTIONS:
         yield Warning(
@@ -177,7 +179,7 @@ USUAL_THREADS = (2, 4, 8)
 def nms_warnings(inspection: Inspection, name: str, threads: int = 1) -> list[Warning]:
     """A warning about the class that NMS never detects with several threads.
 
-    threads: Threads per interpreter in the results beside which the warning is shown.
+    threads: Number of threads per interpreter used for the results that are shown.
     """
     lost = lost_class(inspection, threads)
     if lost is not None:
@@ -253,8 +255,9 @@ def scheme_warnings(model: LoadedModel) -> list[Warning]:
 def _contradicting_name(model: LoadedModel) -> Iterator[Warning]:
     """A warning if the name claims another scheme than the tensors have; the most specific claim in the name counts.
 
-    `float` and `int8` may refer to inputs and outputs, so if both occur, only one of them has to be right. A variant
-    built by qviz is called `MODEL + RECIPE`; only the recipe counts as its name, and it may keep operators in float.
+    `float` and `int8` may refer to inputs and outputs, so if a name contains both, only one of them has to be right. A
+    variant that qviz built is called `MODEL + RECIPE`. Only the recipe counts as its name, and a recipe may keep
+    operators in float.
     """
     built = " + " in model.name
     name = model.name.lower().rpartition(" + ")[2]
@@ -274,7 +277,7 @@ def _contradicting_name(model: LoadedModel) -> Iterator[Warning]:
 
 
 def _float_islands(model: LoadedModel) -> Iterator[Warning]:
-    """A warning if there are float operators between integer operators; those at either end do not count."""
+    """A warning if float operators lie between integer operators. Those at either end of the graph do not count."""
     if model.scheme not in (Scheme.INT8, Scheme.INT16X8):
         return
     graph = model.inspection.graph
@@ -294,7 +297,7 @@ def _float_islands(model: LoadedModel) -> Iterator[Warning]:
 
 
 def _cure(ops: Iterable[Op]) -> str:
-    """The cure: replace operators that have no integer kernel, and convert those again that have one."""
+    """What to do: replace operators without an integer kernel, and convert the file again if the others have one."""
     unable = sorted({op.kind for op in ops if op.custom or op.kind in WITHOUT_INT8})
     able = sorted({op.kind for op in ops} - set(unable))
     sentences = []

@@ -1,6 +1,7 @@
 """Warnings about the head of a quantized network: whether its integers can represent scores in [0, 1].
 
-step     one unit of a tensor's scale; in TensorFlow Lite, that of a sigmoid's 8-bit output is 1/256
+step     the difference between two neighbouring values of a tensor, i.e. its scale. For the 8-bit output of a sigmoid,
+         TensorFlow Lite prescribes 1/256
 range    the smallest and largest real value that a tensor can represent
 score    an output of LOGISTIC or SOFTMAX, or a product or maximum of such outputs
 path     the tensors from a score to the graph's outputs (or to the inputs of a post-processing operator), through
@@ -117,7 +118,7 @@ def head_warnings(graph: Graph, name: str, has_class_column: bool = False, class
 
 
 IF_CONFIRMED = "If qviz diagnose confirms that this costs objects:"
-"""Precedes a cure, because what is seen in a file is a cause of lost objects only if an experiment confirms it."""
+"""Words before a cure. Only an experiment shows whether a problem that is visible in the file costs objects."""
 SEPARATE = "build it with qviz quantize --recipe int8 --cures split_head from the float file"
 KEEP_IN_FLOAT = (
     "keep this operator and those after it in float (qviz diagnose FLOAT32 VARIANT --images PATH --fix"
@@ -130,13 +131,13 @@ AFTER_JOIN = ("DEQUANTIZE", "QUANTIZE", "TRANSPOSE")
 MAX_CLASS_NUMBER = 100
 """If the number of classes is unknown, a range that ends at a whole number up to this may be that of class numbers."""
 MIN_PIXELS = 16
-"""If the upper end of their range is above this, boxes are assumed to be in pixels."""
+"""If the range of the boxes' tensor ends above this value, the boxes are assumed to be in pixels."""
 NORMALISED = 2.0
-"""Largest value of normalised boxes, which may extend beyond the image."""
+"""Largest coordinate of boxes in fractions of the image. It is above 1, because boxes may extend beyond the image."""
 
 
 def _separate(path: ScorePath, op: Op) -> str:
-    """The cure that splits the head; empty if more than a change of format or layout follows the concatenation `op`."""
+    """The cure that splits the head at the concatenation `op`; empty if other operators than `AFTER_JOIN` follow it."""
     tensor = path.graph.outputs[0] if len(path.graph.outputs) == 1 else None
     for _ in path.graph.ops:  # at most as often as there are operators, because a file may contain a cycle
         if tensor is None or tensor == op.outputs[0]:
@@ -260,7 +261,7 @@ def _score_resolution(path: ScorePath, name: str) -> Iterator[Warning]:
 
 
 def _sigmoid_saturated(path: ScorePath, name: str) -> Iterator[Warning]:
-    """A warning if the range of a sigmoid's input limits its scores; of several sigmoids, about the narrowest range."""
+    """A warning if the range of a sigmoid's input limits the scores, for the sigmoid with the narrowest range."""
     ends = {op.order: tuple(map(_sigmoid, _range(_logits(path, op)))) for op in _sigmoids(path)}
     op = min(_sigmoids(path), key=lambda op: ends[op.order][1] - ends[op.order][0], default=None)
     if op is None or (ends[op.order][0] <= MAX_LOW_SCORE and ends[op.order][1] >= MIN_HIGH_SCORE):
@@ -277,7 +278,7 @@ def _sigmoid_saturated(path: ScorePath, name: str) -> Iterator[Warning]:
 
 
 def _scores_below_one(path: ScorePath, name: str) -> Iterator[Warning]:
-    """A warning if the range of scores ends below 1, because of other values or calibration without clear objects."""
+    """A warning if the range of scores ends far below 1, e.g. because no calibration image shows a clear object."""
     tensors = [tensor for mixed in (False, True) for tensor in path.scores(mixed) if _step(tensor) > 0]
     lowest = min(tensors, key=lambda tensor: _range(tensor)[1], default=None)
     if lowest is not None and (high := _range(lowest)[1]) < MIN_TOP:

@@ -25,7 +25,7 @@ COMPARED_SETTINGS = ("mean", "std", "channels", "resize", "nms_iou", "max_detect
 
 
 def lint_model(model: LoadedModel, threads: int = 1) -> list[Warning]:
-    """Warnings about one model. threads: threads per interpreter in the results beside which they are shown."""
+    """Warnings about one model. threads: number of threads per interpreter used for the results that are shown."""
     return [
         *_origin(model),
         *_kernels(model),
@@ -46,7 +46,7 @@ def lint_all(context: Context, models: Sequence[LoadedModel]) -> list[Warning]:
 
 
 def lint_files(models: Sequence[LoadedModel], threads: int = 1) -> list[Warning]:
-    """Those of `lint_all` that need no comparison of weights, which takes a worker about 0.4 s for each variant."""
+    """The warnings of `lint_all` except those that compare weights, which takes a worker about 0.4 s per variant."""
     warnings = assumed_settings(models[0])
     warnings += [warning for model in models for warning in lint_model(model, threads)]
     return warnings + lint_comparison(models[0], models[1:])
@@ -115,11 +115,14 @@ def _origin(model: LoadedModel) -> Iterator[Warning]:
 
 
 CONVERTED_FILE = "converted_file"
-"""Code of the warning whose model is the float32 file that was converted from the ONNX reference."""
+"""Code of a warning about the float32 file that was converted from the ONNX reference."""
 
 
 def _converted_file(reference: LoadedModel, variants: Sequence[LoadedModel]) -> Iterator[Warning]:
-    """Which variant separates the converter's share of a loss against an ONNX file from the quantizer's."""
+    """A note on the float32 variant, which separates the converter's share of a loss from the quantizer's.
+
+    Only if the reference is an ONNX file.
+    """
     converted = next((variant for variant in variants if variant.scheme == Scheme.FLOAT32), None)
     if reference.inspection.runtime and converted is not None and len(variants) > 1:
         yield Warning(
@@ -132,7 +135,7 @@ def _converted_file(reference: LoadedModel, variants: Sequence[LoadedModel]) -> 
 
 
 UNFOLDED = " .tflite file"
-"""The end of `LoadedModel.converted_from` if the weights of a .tflite file were dequantized to float32."""
+"""`LoadedModel.converted_from` ends with this if the weights of a .tflite file were dequantized to float32."""
 
 
 def _unfolded(model: LoadedModel) -> Iterator[Warning]:

@@ -1,6 +1,7 @@
 """Decide whether a variant was made from the reference, from input size, classes, layers and weights.
 
-Quantization changes a weight by at most half a step of its scale; `weights` compares the layers of two files.
+Rounding to the nearest step changes a weight by at most half of its scale. The module `weights` compares the layers of
+two files.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from qviz.formatting import plural
 from qviz.tflite.inputs import input_size
 
 OTHER_SHARE = 0.05
-"""Share of the compared layers that may have other weights, because a few wrongly paired layers do not mean that it is
-another network."""
+"""Up to this share of the compared layers may have other weights: a few layers may be paired wrongly although the
+networks are the same."""
 
 
 NOT_SAME = "not_same_network"
@@ -131,7 +132,7 @@ def _weights_answer(comparison: WeightComparison) -> MadeFrom | None:
 
 
 def _other_weights(layers: Sequence[LayerWeights], counts: Counter[str]) -> MadeFrom | None:
-    """The answer `no` if the weights are not those of the reference as it is, else None."""
+    """The answer `no` if more than `OTHER_SHARE` of the layers have other weights, or any are reordered; else None."""
     of_all = f"of {plural(len(layers), 'compared layer')}"
     if counts["other"] > OTHER_SHARE * len(layers):
         worst = max(layer.steps for layer in layers if layer.kind == "other")

@@ -26,13 +26,13 @@ STEPS = 1.0
 """Largest error of a rounded weight in steps; it is 0.5 for rounding to nearest, and up to 1 for GPTQ or a second
 rounding."""
 TOLERANCE = 1e-3
-"""Number of steps by which an error may exceed STEPS because of float arithmetic."""
+"""An error may exceed STEPS by this many steps, because float arithmetic is not exact."""
 TRAINED_RMS, TRAINED_COSINE = 3.0, 0.98
 """Largest root mean square error, in steps of 8 bits, and smallest cosine after quantization-aware training."""
 MIN_PER_FACTOR = 4
-"""Minimum number of weights per factor for a fit of factors to be meaningful."""
+"""Minimum number of weights per fitted factor. With fewer weights, the factors would fit any weights."""
 MIN_PAIRED = 0.5
-"""Share of the reference's layers with weights that must have a partner of the same shape."""
+"""At least this share of the reference's layers with weights must have a partner of the same shape."""
 MAX_CHANNELS = 4096
 """Maximum number of output channels for which another order is searched."""
 _LARGEST_INTEGER = {"int8": 127, "uint8": 127, "int4": 7, "int2": 1}
@@ -55,7 +55,12 @@ class LayerWeights:
 
 @dataclass(frozen=True, slots=True)
 class WeightComparison:
-    """The comparison of all layers that have weights in both files. layers: how many the reference has."""
+    """The comparison of all layers that have weights in both files.
+
+    Attributes:
+        layers: Number of layers with weights in the reference.
+        compared: One entry per layer that has weights in both files.
+    """
 
     layers: int
     compared: tuple[LayerWeights, ...]
@@ -102,9 +107,9 @@ def _in_order(weighted: Sequence[Sequence[int]], weights: Sequence[dict[int, np.
 
 
 def _scale_of(graph: Graph, order: int, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(step of each weight, whether it is at the end of its range), both in the shape of the weights.
+    """(step of each weight, whether the weight is at the end of its range), both in the shape of the weights.
 
-    For float weights, the step is that of 8-bit quantization.
+    For float weights, the step is the one that 8-bit quantization would give them.
     """
     tensor = weight_tensors(graph)[order]
     quantization = tensor.quantization
