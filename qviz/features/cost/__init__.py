@@ -34,7 +34,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class KindTime:
-    """All operators of one kind: their number of steps and their total time in ms."""
+    """The total time of all operators of one kind.
+
+    Attributes:
+        op_kind: TensorFlow Lite's name of the kind, e.g. `CONV_2D`.
+        steps: Number of timed steps of this kind, see `measure.OperatorTime`.
+        ms: Sum of their times in ms.
+    """
 
     op_kind: str
     steps: int
@@ -119,14 +125,14 @@ class Profile(Result):
 
 
 BATCH = 25
-"""Rounds of one job."""
+"""Number of rounds in one job."""
 JOB_SECONDS = 20.0
-"""A job starts no further round after this time, well within the engine's limit."""
+"""A job starts no further round after this time, which is far below the engine's time limit."""
 MAX_SECONDS = 120.0
-"""Of all rounds of one thread count; a slow model gets fewer runs, see `runs`."""
+"""Time limit for all rounds of one thread count. Slow models therefore get fewer runs than requested."""
 PASSES = 10
 UNSTEADY = 1.5
-"""p95 over p50 from which the machine was busy."""
+"""If p95 / p50 is above this, a remark says that the machine was busy."""
 
 
 def profile(
@@ -137,7 +143,8 @@ def profile(
     Args:
         threads: Thread counts to measure.
         runs: Timed runs per model and thread count, after warm-up.
-        npu: An accelerator of `npu.ACCELERATORS`, whose cost the compiler Vela estimates; empty for none.
+        npu: Name of an accelerator in `npu.ACCELERATORS`, for which the compiler Vela estimates the cost; empty for no
+            estimate.
 
     Raises:
         InputError: Vela is not installed.
@@ -195,7 +202,7 @@ def _subject(model: LoadedModel) -> Subject:
 
 @dataclass(slots=True)
 class _Measurement:
-    """A running measurement. It gives the engine one job at a time, so that jobs do not disturb each other."""
+    """A running measurement. Only one job runs at a time, so that jobs do not disturb each other's times."""
 
     context: Context
     runs: int
@@ -223,7 +230,7 @@ class _Measurement:
             self.report(1)
 
     def latencies(self, subjects: Sequence[Subject], counts: Sequence[int]) -> dict[int, list[Laps]]:
-        """Thread count -> its batches. The batches of different thread counts alternate.
+        """Thread count -> the times of its batches. The batches of different thread counts alternate.
 
         Raises ModelError, WorkerError.
         """

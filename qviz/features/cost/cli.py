@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from qviz.features.cost import ModelProfile, Profile
 
 SHOWN_KINDS = 5
-"""Operator kinds in the table."""
+"""Maximum number of operator kinds in the table."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:

@@ -24,7 +24,8 @@ from qviz.tflite.stepper import Step, Stepper
 
 SEED = 20
 WARM_UP = 5
-"""Untimed runs of each model first, until caches, thread pools and the clock frequency settle."""
+"""Number of untimed runs of each model before the timed ones, so that caches, thread pools and the clock frequency
+settle."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +44,12 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Laps:
-    """Times of several rounds: `wall` and `cpu`, both (rounds, models) in ms."""
+    """Times of several rounds.
+
+    Attributes:
+        wall, cpu: (rounds, models) wall-clock time and processor time in ms.
+        pinned: Whether the process was pinned to its cores.
+    """
 
     wall: np.ndarray
     cpu: np.ndarray
@@ -52,7 +58,7 @@ class Laps:
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """One model alone in a fresh process.
+    """The memory and load time of one model alone in a fresh process.
 
     Attributes:
         peak: Peak number of bytes added by loading and running the model, including the file; None if the system does
@@ -66,7 +72,7 @@ class Footprint:
 
 @dataclass(frozen=True, slots=True)
 class OperatorTime:
-    """One step of the stepper: an operator, or several that only work together.
+    """The time of one step of the stepper: an operator, or several operators that can only run together.
 
     Attributes:
         order: Index of the first operator.
@@ -133,9 +139,9 @@ def _lap(runner: Runner, values: np.ndarray) -> tuple[float, float]:
 
 @contextlib.contextmanager
 def pinned(threads: int) -> Iterator[bool]:
-    """Pin this process to as many cores as threads, and yield whether the system supports that.
+    """Pin this process to `threads` cores inside the `with` block, and yield whether the system supports that.
 
-    Threads started inside are pinned to the same cores.
+    Threads that are started inside the block are pinned to the same cores.
     """
     if not hasattr(os, "sched_setaffinity"):
         yield False
@@ -149,9 +155,9 @@ def pinned(threads: int) -> Iterator[bool]:
 
 
 def operators_job(subject: Subject, threads: int, passes: int, seconds: float) -> tuple[OperatorTime, ...]:
-    """Measure the time of every step in `passes` passes, or fewer if `seconds` are over; runs in a worker.
+    """The median time of every step over up to `passes` passes; runs in a worker.
 
-    The first pass does not count.
+    The first pass does not count. No further pass starts after `seconds`.
     """
     end = time.monotonic() + seconds
     with pinned(threads):

@@ -1,12 +1,12 @@
-"""What a model costs on an Arm Ethos-U, the NPU beside a microcontroller: cycles, memory, and what is left to the CPU.
+"""The cost of a model on an Arm Ethos-U, an NPU for microcontrollers: cycles, memory, and operators left to the CPU.
 
-The figures are estimates of Arm's compiler Vela (package ethos-u-vela) for its default system of each accelerator; they
-are not measured on a chip. Cycles are those of the NPU and its memory, at the clock of that system. Operators that the
-NPU does not run are computed by the microcontroller's CPU and cost no cycles here, however slow they are.
+Arm's compiler Vela (package ethos-u-vela) estimates the figures for its default system of each accelerator; nothing is
+measured on a chip. Cycles count the NPU and its memory, at the clock of that system. The microcontroller's CPU computes
+the operators that the NPU cannot run; they count as 0 cycles here, however slow they are.
 
-Vela names a row of its table after the tensor that it writes, so rows are joined with operators by that name and their
-kind (`orders_of_rows`). Several rows may belong to one operator, whose cycles are added. An operator that costs nothing
-because Vela removes it (RESHAPE) has no row.
+Vela names each row of its table after the tensor that the row writes. Rows are therefore joined with operators by the
+name of the tensor and the kind of operator (`orders_of_rows`). If several rows belong to one operator, their cycles are
+added. An operator that Vela removes, such as a RESHAPE, has no row.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ ACCELERATORS = (
     *("ethos-u55-32", "ethos-u55-64", "ethos-u55-128", "ethos-u55-256", "ethos-u65-256", "ethos-u65-512"),
     *("ethos-u85-128", "ethos-u85-256", "ethos-u85-512", "ethos-u85-1024", "ethos-u85-2048"),
 )
-"""Name and number of multiplications per cycle."""
+"""Vela's names of the accelerators. Each name ends in the number of multiplications per cycle."""
 REFUSED = re.compile(r"operator: \w+, ofm: '(?P<tensor>.*)'\n(?: - .*\n)*Reason: (?P<reason>.*)")
 MAX_REASON = 200
 FUSED = frozenset({"Relu", "Relu6", "ReluN1To1", "Relu0To1", "Clamp", "LUT", "Tanh", "Sigmoid", "HardSwish"})
-"""Vela's names of activations that it may compute together with the operator before."""
+"""Vela's names of the activations that it may fuse into the operator before them."""
 MAX_STEPS = 8
-"""Operators between the tensor that a row names and the operator of its kind."""
+"""Maximum number of operators between the tensor that a row names and the operator that the row belongs to."""
 MAX_LOG = 4 << 20
-"""Maximum bytes that are read of what Vela prints."""
+"""Maximum number of bytes of Vela's output that are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +50,11 @@ class NpuOperator:
     """The cost of one operator of the file.
 
     Attributes:
-        order: Its index in the file; None for a row of Vela's table that names no tensor of the file.
-        runs_on: npu or cpu.
-        cycles: Of the NPU and its memory; 0 on the CPU.
-        macs: Multiplications and additions.
-        reason: Why it is left to the CPU; empty if it is not, or if Vela does not say.
+        order: Index of the operator in the file; None for a row of Vela's table that belongs to no operator.
+        runs_on: `npu` or `cpu`.
+        cycles: Cycles of the NPU and its memory; 0 on the CPU.
+        macs: Number of multiply-accumulate operations.
+        reason: Why the operator is left to the CPU; empty if it runs on the NPU, or if Vela gives no reason.
     """
 
     order: int | None
@@ -71,11 +71,11 @@ class NpuCost:
     """The cost of one model on an accelerator, estimated by Vela.
 
     Attributes:
-        system: The system that Vela assumes: its name, and where memory is.
-        ms, cycles: Time and cycles of one image, without the operators on the CPU.
-        sram_kb, dram_kb, flash_kb: Memory that is needed, in KiB.
-        npu_operators, cpu_operators: Operators after Vela's own optimisation, as it counts them.
-        operators: In the order of Vela's table.
+        system: Name of the system that Vela assumes, and its memory mode.
+        ms, cycles: Time and cycles for one image, without the operators on the CPU.
+        sram_kb, dram_kb, flash_kb: Required memory in KiB.
+        npu_operators, cpu_operators: Numbers of operators that Vela counts after its own optimisation.
+        operators: One entry per operator, in the order of Vela's table.
     """
 
     accelerator: str
@@ -100,7 +100,10 @@ class NpuCost:
 
 
 def check_accelerator(name: str) -> str:
-    """The accelerator's name. Raises SettingsError if there is no such one, InputError if Vela is not installed."""
+    """Return `name` if it is in `ACCELERATORS`.
+
+    Raises SettingsError if there is no such accelerator, InputError if Vela is not installed.
+    """
     if name not in ACCELERATORS:
         raise SettingsError(f"{name[:60]!r} is not an accelerator; choose from {', '.join(ACCELERATORS)}.")
     optional.require("vela", f"The cost on {name}")
@@ -127,7 +130,7 @@ def npu_costs(models: Sequence[LoadedModel], accelerator: str, remarks: list[str
 
 
 def npu_job(blob: Blob, accelerator: str) -> NpuCost:
-    """In a worker: compile a model with Vela and read its two tables. Raises ModelError."""
+    """Compile a model with Vela and read the cost from Vela's two tables; runs in a worker. Raises ModelError."""
     from ethosu.vela import vela
 
     data = blob.read()
@@ -154,7 +157,7 @@ def npu_job(blob: Blob, accelerator: str) -> NpuCost:
 
 @contextlib.contextmanager
 def _output_in(path: Path) -> Iterator[None]:
-    """Write the standard output of this process into a file, also what Vela's C++ part prints."""
+    """Redirect the standard output of this process into a file, including the output of Vela's C++ part."""
     sys.stdout.flush()
     before = os.dup(1)
     try:
@@ -206,7 +209,7 @@ def _cost(
 
 
 def _operators(graph: Graph, rows: Sequence[Mapping[str, str]], reasons: Mapping[str, str]) -> tuple[NpuOperator, ...]:
-    """One entry per operator, with the sum of its rows; rows that belong to no operator of the file stay alone."""
+    """One entry per operator, with the sum of its rows, and one entry for each row that belongs to no operator."""
     merged: dict[int | str, NpuOperator] = {}
     for number, (row, order) in enumerate(zip(rows, orders_of_rows(graph, rows), strict=True)):
         key = f"row {number}" if order is None else order
@@ -227,11 +230,12 @@ def _operators(graph: Graph, rows: Sequence[Mapping[str, str]], reasons: Mapping
 
 
 def orders_of_rows(graph: Graph, rows: Sequence[Mapping[str, str]]) -> list[int | None]:
-    """The operator of the file that each row of Vela's table belongs to; None where there is none.
+    """For each row of Vela's table, the index of the operator of the file that it belongs to, or None.
 
-    A row names the tensor that is written in the end: a convolution may write into the output of the concatenation or
-    the padding behind it. The operator is then the nearest one of the row's kind before that tensor. An activation that
-    is fused belongs to the row before; a step in between, whose tensor is not in the file, to the row that follows.
+    Vela may name a later tensor than the operator's own: a convolution may write directly into the output of the
+    concatenation or padding after it. The row then belongs to the nearest operator of its kind before that tensor. The
+    row of a fused activation belongs to the same operator as the row before it. The row of an intermediate step, whose
+    tensor is not in the file, belongs to the same operator as the next row.
     """
     writer = {graph.tensors[index].name: op.order for op in graph.ops for index in op.outputs}
     orders: list[int | None] = []
@@ -258,7 +262,7 @@ def _same(row: Mapping[str, str], other: Mapping[str, str], *columns: str) -> bo
 
 
 def _nearest(graph: Graph, order: int, kind: str) -> list[int]:
-    """The operators of a kind (in Vela's spelling) nearest to an operator: at or before it, else behind it."""
+    """Indices of the nearest operators of a kind (as Vela spells it): at or before operator `order`, else after it."""
     writer = {index: op.order for op in graph.ops for index in op.outputs}
     before = {
         op.order: {writer[index] for index in op.inputs if index is not None and index in writer} for op in graph.ops
@@ -271,7 +275,7 @@ def _nearest(graph: Graph, order: int, kind: str) -> list[int]:
 
 
 def _along(graph: Graph, order: int, kind: str, steps: Mapping[int, set[int]]) -> list[int]:
-    """The first operators of a kind on each path from an operator, by index."""
+    """Indices of the first operator of a kind on each path from operator `order`, in ascending order."""
     front, near = {order}, set()
     for _ in range(MAX_STEPS):
         here = {one for one in front if _kind(graph.ops[one].kind) == _kind(kind)}
@@ -281,7 +285,7 @@ def _along(graph: Graph, order: int, kind: str, steps: Mapping[int, set[int]]) -
 
 
 def _kind(name: str) -> str:
-    """A kind of operator in one spelling: `MaxPool` and MAX_POOL_2D are both maxpool."""
+    """The kind of an operator in a common spelling: Vela's `MaxPool` and `MAX_POOL_2D` both become `maxpool`."""
     plain = name.lower().replace("_", "").removesuffix("2d")
     return {"concatenation": "concat", "logistic": "sigmoid"}.get(plain, plain)
 

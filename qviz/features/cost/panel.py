@@ -208,7 +208,12 @@ def _chosen(column: DeltaGenerator, label: str, options: list[T], text: Callable
 
 
 def scatter(here: Page, weighed: Tradeoff, x: str, bubbles: str = "") -> None:
-    """Draw agreement over latency or size. `bubbles` describes what their area shows, if it is not the other one."""
+    """Draw a scatter chart of agreement over latency or size.
+
+    Args:
+        x: `latency` or `size`.
+        bubbles: What the area of the bubbles shows; by default the quantity that is not on the x axis.
+    """
     models = here.loaded
     shades = {models.name(model): models.colours[model.digest] for model in models.all}
     st.plotly_chart(tradeoff_scatter(weighed, shades, x), width="stretch", key="tradeoff-chart")

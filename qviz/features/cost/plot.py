@@ -17,10 +17,10 @@ from qviz.features.cost.tradeoff import Point, Tradeoff
 from qviz.formatting import megabytes, milliseconds
 
 LARGEST, SMALLEST = 46.0, 10.0
-"""Diameter of bubbles in pixels."""
+"""Diameters of the largest and the smallest bubble in pixels."""
 RIM = "#ffffff"
 UNMEASURED = 18.0
-"""Diameter of all bubbles while latency is not measured."""
+"""Diameter in pixels of all bubbles as long as latency is not measured."""
 TITLES = {"latency": "latency p50, ms (lower is better)", "size": "size, MB (lower is better)"}
 
 
@@ -67,7 +67,7 @@ NEAR = 0.2
 
 
 def _side(point: Point, points: Sequence[Point], x: str) -> str:
-    """On which side of a point its name stands: below it if a neighbour lies above it, else above it."""
+    """Where the name of a point is written: below the point if a neighbour lies above it, else above the point."""
     width = max((_x(other, x) for other in points), default=1.0) or 1.0
     height = max((_y(other) for other in points), default=1.0) or 1.0
     for other in points:

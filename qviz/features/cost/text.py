@@ -7,7 +7,7 @@ from qviz.features.cost.tradeoff import SAME_LATENCY, Point, Tradeoff
 from qviz.formatting import listed, megabytes, milliseconds, plural, points, score
 
 MIN_QUALITY = 0.8
-"""Share of the reference's quality that a variant must keep to be named as a gain."""
+"""A variant is named as a gain only if it has at least this share of the reference's quality."""
 
 
 def verdict(profile: Profile) -> str:
@@ -36,9 +36,12 @@ def npu_sentence(row: ModelProfile) -> str:
 
 
 def tradeoff_verdict(tradeoff: Tradeoff, reference: str) -> str:
-    """What the best variant gains over the reference (given by the name of its point), and which models are dominated.
+    """What the best variant gains over the reference, and which models are dominated.
 
-    If latency is not measured, the best variant is the smallest good one.
+    The best variant is the fastest one with enough quality or, if latency is not measured, the smallest one.
+
+    Args:
+        reference: Name of the reference's point.
     """
     base = next((point for point in tradeoff.points if point.name == reference), None)
     if base is None:

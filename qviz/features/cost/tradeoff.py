@@ -1,7 +1,7 @@
-"""Size against latency against quality: which models are on the Pareto front.
+"""Which models are on the Pareto front of size, latency and quality.
 
-A point dominates another if it is not worse in any of the three and better in at least one. For bytes and ms, lower is
-better; for quality (AP or agreement, in [0, 1]), higher is better. Points that are not dominated form the Pareto front.
+A point dominates another if it is not worse in any of the three and is better in at least one. For bytes and ms, lower
+is better; for quality (AP or agreement, in [0, 1]), higher is better. Points that are not dominated form the front.
 Values are compared as they are displayed: bytes to three significant figures and quality to a thousandth. Latencies
 within 5 % count as equal, because two measurements of the same kernels differ by that much. Equal points do not
 dominate each other, and a point with unknown quality neither dominates nor is dominated.
@@ -19,8 +19,8 @@ SAME_LATENCY = 0.05
 class Point:
     """The cost and quality of one model.
 
-    `latency_ms` is None if it is not measured; then it is ignored. `quality_kind` is `agreement` (with the reference,
-    which itself has 1) or `AP`.
+    `latency_ms` is None if latency is not measured; it is then ignored. `quality_kind` is `AP`, or `agreement` with the
+    reference, whose own agreement is 1.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Tradeoff:
-    """Points, and for each of them the names of its dominators."""
+    """Points, and for each point the names of the points that dominate it."""
 
     points: tuple[Point, ...]
     dominators: tuple[tuple[str, ...], ...]
