@@ -33,8 +33,8 @@ class RobustnessReport(Result):
 
     Attributes:
         sweep: The values by model, corruption and severity.
-        saturations: One per variant with quantized activations: the clipped share of each layer.
-        alarms: One per variant with quantized activations: the images that exceed its calibrated ranges.
+        saturations: Name of a variant with quantized activations -> the clipped share of each of its layers.
+        alarms: Name of a variant with quantized activations -> the images that exceed its calibrated ranges.
     """
 
     sweep: Robustness

@@ -4,18 +4,20 @@ Only the reference runs. A layer is an operator of the variant whose output is q
 interval that its scale and zero point can represent; its activations are those of the corresponding tensor in the
 reference.
 
-below, above   number of values clipped at the lower and upper end; a value within half a step of the end is rounded to
-               it and does not count as clipped
+below, above   number of values clipped at the lower and upper end. A value within half a step of an end is rounded to
+               that end and does not count as clipped
 excess         how far a layer's values go beyond that half step at the (lower, upper) end, in widths of the range; 0
                for every image that was used in a min-max calibration
 score          score of an image: mean excess over all layers and both ends, each limited to 1, plus the largest share
-               of activations clipped by one layer. It is high if many layers exceed a little, or one layer a lot
+               of activations clipped by one layer. It is high if many layers exceed their ranges a little, or if one
+               layer exceeds its range by far
 alarm          a score of at least `ALARM_SCORE`, or one that is above the images' median by more than 3 standard
                deviations (median absolute deviation x 1.4826) and by at least `MIN_ABOVE_MEDIAN`. If the median itself
                reaches `ALARM_SCORE`, the problem is the calibration and not a single image
-to add         as few images as possible that cover the excess. Each (layer, end) has weight 1, and an image covers it
-               in proportion to the largest excess measured there. Chosen greedily, which is within 1 - 1/e of the best
-               choice (Nemhauser et al. 1978), until `ENOUGH_COVERED` is covered
+to add         as few images as possible that cover the excess. Each (layer, end) has weight 1. An image covers the
+               share of it that is its own excess there, divided by the largest excess of any image. The images are
+               chosen greedily, which covers at least 1 - 1/e of what the best choice would (Nemhauser et al. 1978),
+               until `ENOUGH_COVERED` is covered
 """
 
 from __future__ import annotations
@@ -36,13 +38,14 @@ from qviz.structures import EncodedImage, Tensor
 from qviz.tflite.paired_networks import Pair, paired_networks
 
 ALARM_SCORE = 0.05
-"""For example one layer that clips one activation in twenty. Images like the calibration's have a tenth of that."""
+"""For example, one layer that clips one activation in twenty. Images that resemble the calibration images have about a
+tenth of this score."""
 MIN_ABOVE_MEDIAN = 0.02
 ENOUGH_COVERED = 0.95
 MAX_ADDED = 20
 LAYERS_PER_IMAGE = 5
 TOLERATED_EXCESS = 0.05
-"""In widths of the range: a layer end with less excess is covered already."""
+"""A layer end with less excess than this, in widths of the range, needs no further image."""
 
 LAYER_NAMES = {"op_index": "order", "op_type": "op_kind"}
 """Keys in JSON."""
@@ -110,7 +113,11 @@ class ImageAlarm:
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """An image to add to the calibration. `covered` is the share of the excess covered by it and the ones before it."""
+    """An image to add to the calibration.
+
+    Attributes:
+        covered: Share of the excess, in [0, 1], that is covered by this image and the images before it.
+    """
 
     image: str
     digest: str
@@ -187,7 +194,12 @@ def rank_images(
     rows: Sequence[tuple[RangeReach, ...]],
     skipped: Sequence[str] = (),
 ) -> OutOfRange:
-    """The result, from the layers of every image in `rows`. `names` has the (name, digest) of each image."""
+    """Rank the images by their score, and choose the images to add.
+
+    Args:
+        names: (name, digest) of each image.
+        rows: For each image, the reach of every layer.
+    """
     excess = np.array([[layer.excess for layer in row] for row in rows]).reshape(len(rows), -1)  # [I, 2 L]
     scores = np.minimum(excess, 1).mean(axis=1) if excess.shape[1] else np.zeros(len(rows))
     scores = scores + np.array([max((layer.share for layer in row), default=0.0) for row in rows])
@@ -235,7 +247,7 @@ def images_to_add(excess: np.ndarray) -> list[tuple[int, float]]:
 
 
 def reach_job(pair: Pair, image: EncodedImage) -> tuple[RangeReach, ...]:
-    """The reach of every layer on one image, in the variant's order; runs in a worker.
+    """How far every layer's activations reach on one image, in the variant's order of operators; runs in a worker.
 
     Empty if no activation is quantized.
     """

@@ -46,7 +46,13 @@ REQUEST_TEXT = re.compile(r"([0-9a-f]{12});([0-9]{1,5});([a-z_,]+);([0-9,]{1,20}
 
 @dataclass(frozen=True, slots=True)
 class SweepRequest:
-    """What to sweep: digest of the data, number of images, corruptions, severities, and short names of the variants."""
+    """A requested sweep.
+
+    Attributes:
+        source: Digest of the data.
+        images: Number of images to use.
+        variants: Short names of the variants.
+    """
 
     source: str
     images: int
@@ -382,4 +388,4 @@ def table(here: Page, finding: Finding) -> None:
 
 
 RESULTS = (interaction, saturation, table)
-"""What is drawn in the tabs behind the sweep, in their order."""
+"""The functions that draw the tabs after the first one, in the order of the tabs."""

@@ -79,7 +79,7 @@ _COLUMNS = {
 
 
 def _table(result: OutOfRange) -> pd.DataFrame:
-    """A table with the images to add first, the most useful one on top, then the others by falling score."""
+    """A table of the images: first the images to add, the most useful one on top, then the others by falling score."""
     add = {row.digest: (number, row.covered) for number, row in enumerate(result.add, start=1)}
     ranked = sorted(result.images, key=lambda image: add.get(image.digest, (len(add) + 1, 0.0))[0])
     rows = []

@@ -97,7 +97,8 @@ def _band(curve: Sequence[Point], colour: str, group: str) -> go.Scatter:
 def interaction_heat(result: Robustness, names: Mapping[str, str]) -> go.Figure:
     """A heat map by corruption and variant: how much more the variant loses than the reference, in points (x100).
 
-    A star marks a significant value. If a model has nothing left to lose, the cell says so and has no colour.
+    A star marks a significant value. A cell without a meaningful value, because a model has nothing left to lose, is
+    marked `(floor)` and has no colour.
     """
     variants = result.models[1:]
     cells = [[result.interaction(model, name) for model in variants] for name in result.corruptions[::-1]]
@@ -120,7 +121,7 @@ def _coloured(cell: Interaction) -> Loss:
 
 
 def _cell_text(cell: Interaction | None) -> str:
-    """E.g. `+29.0*`; `≥ +29.0*` if the variant has nothing left to lose; `-6.4 (floor)` if that determines the sign."""
+    """The text of a cell: `+29.0*`, `≥ +29.0*` for a lower bound, or `-6.4 (floor)` for a value without meaning."""
     if cell is None:
         return UNKNOWN
     text = signed_points(cell.value)
@@ -130,7 +131,7 @@ def _cell_text(cell: Interaction | None) -> str:
 
 
 SCALE = [[0, "rgba(213,94,0,.04)"], [0.35, "rgba(213,94,0,.45)"], [1, "#a83c00"]]
-"""Transparent where nothing is clipped."""
+"""Colours by clipped share; almost transparent for a share of 0."""
 
 
 def saturation_heat(saturation: Saturation) -> go.Figure:

@@ -1,16 +1,17 @@
 """What a sweep over corruptions and severities measures (Michaelis et al., Benchmarking Robustness in Object Detection,
-2019), and what quantization loses in addition to what FP32 loses.
+2019), and how much more a quantized variant loses than FP32.
 
 value        AP if objects are annotated, or else agreement with the reference's objects on the clean images
 P            value on the clean images
 mPC          mean over corruptions of the mean over severities
-rPC          mPC / P; unknown if there is nothing to lose (P of at most `FLOOR_VALUE`)
-interaction  (reference - variant) under the corruption, averaged over the severities, minus the same on clean images.
-             If positive, the corruption harms the variant more than the reference. 95 % interval of a paired bootstrap
-             over the images (see `bootstrap`); significance with Holm's correction over the corruptions of one variant.
-floor        a model with next to nothing left under the corruption (`FLOOR_SHARE`) cannot lose any more. If this is the
-             variant, a negative interaction has no meaning and a positive one is a lower bound; if it is the reference,
-             a positive one has no meaning
+rPC          mPC / P; unknown if P is at most `FLOOR_VALUE`, because there is then nothing to lose
+interaction  the reference's value minus the variant's under the corruption, averaged over the severities, minus the
+             same difference on clean images. If positive, the corruption harms the variant more than the reference.
+             The 95 % interval is that of a paired bootstrap over the images (see `bootstrap`). Significance is
+             corrected with Holm's method over the corruptions of one variant
+floor        a model with next to nothing left under the corruption (`FLOOR_SHARE`) cannot lose any more. If the variant
+             is at the floor, a negative interaction has no meaning and a positive one is a lower bound. If the
+             reference is at the floor, a positive interaction has no meaning
 breaking     severity at which half of the model's own clean objects are gone, interpolated linearly; None if never
 """
 
@@ -28,7 +29,7 @@ from qviz.features.inspection.warning import Warning
 from qviz.result import Result, to_json
 
 FLOOR_SHARE, FLOOR_VALUE = 0.05, 0.01
-"""At or below this share of its clean value, or this value, a model has nothing left to lose."""
+"""A model whose value is at most FLOOR_SHARE of its clean value, or at most FLOOR_VALUE, has nothing left to lose."""
 CLEAN = "clean"
 """The corruption's name in the rows of severity 0."""
 
@@ -60,7 +61,8 @@ class Point:
 class ModelSummary:
     """One model over all corruptions.
 
-    `breaking_point` is computed from the share of its objects that it still finds, averaged over the corruptions.
+    `breaking_point` is computed from the share of the model's own clean objects that it still finds at each severity,
+    averaged over the corruptions.
     """
 
     model: str
@@ -228,7 +230,7 @@ class Measured:
         return variant_at_floor and sum(second) <= sum(first), False
 
     def _left(self, model: str, corruption: str) -> list[float]:
-        """The share of a model's clean value that is left at each severity; 0 at the floor."""
+        """(severities,) share of a model's clean value that is left at each severity; 0 if it is at the floor."""
         clean = self.rows[model, CLEAN, 0].value or 0.0
         limit = max(FLOOR_VALUE, FLOOR_SHARE * clean)
         values = [row.value or 0.0 for row in self.under(model, corruption)]

@@ -1,6 +1,7 @@
 """Find layers that exceed their calibrated ranges under a corruption, and measure how much of the loss they explain.
 
-share         share of a layer's activations over all images that its range clips, see `out_of_range`; in [0, 1]
+share         share of a layer's activations, over all images, that the layer's range clips (see `out_of_range`); in
+              [0, 1]
 rise          share minus the share on the images without corruption
 first         lowest severity at which the rise reaches `MIN_RISE`
 clipped_share mean of the layers' shares: all layers have the same weight, so that large ones do not hide small ones
@@ -31,10 +32,10 @@ from qviz.features.what_if.sets import Orders, with_conversions
 from qviz.structures import AppliedCorruption, EncodedImage, Graph
 
 MIN_RISE = 0.01
-"""One activation in a hundred more than on the images without corruption."""
+"""A layer saturates if its rise is at least this: one more clipped activation in a hundred than without corruption."""
 
 Corruptions = Sequence[AppliedCorruption | None]
-"""None is the image without corruption; it comes first."""
+"""The conditions of a measurement. None stands for the image without corruption and comes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +199,7 @@ def explain(
 
 
 def with_readers(graph: Graph, layers: Iterable[int]) -> Orders:
-    """These operators, the operators that read their outputs, and the conversions between them."""
+    """The set of these operators, the operators that read their outputs, and the conversions between them, by index."""
     indices = set(layers)
     written = {tensor for op in graph.ops if op.order in indices for tensor in op.outputs}
     readers = {op.order for op in graph.ops if written & set(op.inputs)}

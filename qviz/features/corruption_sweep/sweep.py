@@ -1,6 +1,7 @@
 """Run models under every corruption and severity, one corruption after the other.
 
-Only the detections of one corruption are in memory at a time; the workers measure them while the next corruption runs.
+Only the detections of one corruption are in memory at a time. Workers compute the values of one corruption while the
+models run under the next one.
 Detections are stored under the digest of the corrupted image, so that a cancelled sweep continues where it stopped.
 """
 

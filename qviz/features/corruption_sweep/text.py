@@ -13,11 +13,12 @@ from qviz.features.inspection.text import headline
 from qviz.formatting import interval, listed, plural, points, share, small_share
 
 MAX_NOTHING, MIN_SOMETHING = 0.05, 0.2
-"""Share of its own objects up to which a variant finds next to nothing, and above which the reference finds some."""
+"""A variant that still finds at most MAX_NOTHING of its own clean objects finds next to nothing. The reference still
+finds objects if it finds more than MIN_SOMETHING of its own."""
 MIN_EARLIER = 0.5
-"""A breaking point this many severities before the reference's is clearly earlier."""
+"""A variant breaks clearly earlier if its breaking point is at least this many severities below the reference's."""
 MAX_FAILING, MAX_LIGHTS = 2, 4
-"""Failing variants, and corruptions of one of them, that are named."""
+"""Maximum number of failing variants that are named, and of corruptions that are named for one variant."""
 NO_RANGES = "No activation of this variant is quantized, so nothing can leave its range."
 
 
@@ -189,7 +190,10 @@ def layers_sentence(result: RobustnessReport, variant: str) -> str:
 
 
 def alarm_sentence(result: OutOfRange | None) -> str:
-    """How many images are out of range, and how few to add to the calibration. `result` is None without ranges."""
+    """A sentence on how many images are out of range, and how many of them to add to the calibration.
+
+    result: None if the variant has no calibrated ranges.
+    """
     if result is None:
         return NO_RANGES
     count, alarms = plural(len(result.images), "image"), len(result.alarms)
