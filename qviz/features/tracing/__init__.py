@@ -1,17 +1,17 @@
 """Trace the loss of confidence of one object to the operators that cause it.
 
-points     `points[k].score` is the object's score when FP32 runs up to operator k and the variant from k on, so the
-           first point is the variant alone. `end_score` is the score of FP32 alone; the tensors that
-           hold the score are quantized as in the variant. `takeover` describes how the variant receives FP32's tensors
-           and which score is read.
-culprits   the steepest steps with their causes, largest gain first: see `culprits`, `cause`
-iou        IoU of the object's box with FP32's box, at the same points. If the score stays and the box moves,
-           `box_culprits` are the steepest steps of the IoU; their gain is in IoU.
-quick      bisection: `points` has only the operators that were tried. Where rises and falls cancel, a culprit can be
-           missed.
+points     `points[k].score` is the object's score if FP32 computes all operators before `points[k].order` and the
+           variant computes this operator and all later ones. The first point is therefore the variant alone.
+           `end_score` is the score of FP32 alone, with the tensors that contain the score quantized as in the variant.
+           The module `takeover` describes how the variant receives FP32's tensors and which score is read.
+culprits   the steepest steps with their causes, largest gain first; see the modules `culprits` and `cause`
+iou        IoU of the object's box with FP32's box, at the same points. If the score stays but the box moves,
+           `box_culprits` are the steepest steps of the IoU, and their gain is in IoU.
+quick      bisection: `points` has only the operators that were tried. A culprit can be missed if rises and falls of the
+           score cancel.
 
-No cause is named if the variant was not made from the reference (`warnings`). Blocks of operators that only run
-together have one point, at their first operator; a constant's DEQUANTIZE has none.
+No cause is named if the variant was not made from the reference (see `warnings`). Operators that can only run together
+have one point, at the first of them. The DEQUANTIZE of a constant has no point.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from qviz.tflite.paired_networks import Pair, PairedNetworks, paired_networks
 __all__ = ["MOVED", "Trace", "TracePoint", "TracedObject", "trace", "trace_job"]
 
 MAX_SECONDS = 25.0
-"""A full trace of a large network stops after this time, far below an engine's limit, and bisects the rest."""
+"""After this time, a full trace of a large network only bisects the rest. It is far below the engine's time limit."""
 
 
 def trace(
@@ -165,18 +165,18 @@ class _Curve:
 
     @property
     def fall(self) -> float:
-        """How much the score falls because of what the variant computes."""
+        """FP32's score (see `end_score`) minus the score of the variant alone."""
         return self.end.score - self.readings[0].score
 
     @property
     def box_moves(self) -> bool:
-        """Whether the box loses IoU by at least MOVED while the score falls by less."""
+        """Whether the IoU of the box falls by at least MOVED while the score falls by less than MOVED."""
         return self.end.iou - self.readings[0].iou >= MOVED and self.fall < MOVED
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Culprits:
-    """The culprits of one curve, found on the image of `runs` (FP32's tensors and the variant's)."""
+    """Finds the culprits of one curve. `runs` are FP32's tensors and the variant's on the traced image."""
 
     networks: PairedNetworks
     pair: Pair
@@ -185,7 +185,10 @@ class _Culprits:
     constants: OperatorConstants
 
     def of_score(self) -> tuple[Culprit, ...]:
-        """Culprits of the score, largest gain first, with the output if quantizing it lowers FP32's own score."""
+        """The culprits of the score, largest gain first.
+
+        The quantization of the output is one of them if it lowers FP32's own score.
+        """
         examiner, scores = self._examiner(0), self.curve.scores
         culprits = with_removals(
             find_culprits(examiner, scores, self.curve.fall), examiner, lambda orders: self._restored(orders, 0)
@@ -196,7 +199,7 @@ class _Culprits:
         return tuple(sorted([*culprits, *output], key=lambda culprit: -culprit.gain))
 
     def of_box(self) -> tuple[Culprit, ...]:
-        """Culprits of the IoU, largest gain first; empty if the box does not move or the score falls, too."""
+        """The culprits of the IoU, largest gain first; empty if the box does not move or if the score falls as well."""
         if not self.curve.box_moves:
             return ()
         examiner, ious = self._examiner(1), self.curve.ious
@@ -210,7 +213,7 @@ class _Culprits:
         return Examiner(self.networks, files, takeover, self.runs, self.constants, lambda tensors: read(tensors)[field])
 
     def _restored(self, orders: Orders, field: int) -> float | None:
-        """How much of the score or IoU comes back with a set of operators in float and the rest as in the variant."""
+        """The score or IoU with these operators in float, minus that of the variant; None if none can run in float."""
         mixed = _MIXED.get(self.pair.key, lambda: MixedNetwork(self.networks))
         if not orders & mixed.orders:
             return None
@@ -239,7 +242,7 @@ def _number_of(
 
 
 def _points(networks: PairedNetworks, curve: _Curve) -> tuple[TracePoint, ...]:
-    """A point for every step with a known score; steps that do not affect the score have the next step's score."""
+    """One point per step with a known score. A step that does not affect the score has the score of the next step."""
     graph, points, takeover, readings = networks.variant.graph, [], curve.takeover, curve.readings
     cut = curve.last
     for number in reversed(range(len(networks.variant.steps))):

@@ -2,28 +2,30 @@
 
 The error comes from inside the operator or from its inputs. To separate the two, FP32's own operator runs on the inputs
 of the variant's operator (FP32's values, quantized), its output is quantized as in the variant, and the variant
-continues from there:
-inside    if that restores at least half of the score, the operator itself is at fault
-          bias       its bias differs from FP32's, by at least half of the energy of the operator's own error
-          weights    FP32's operator with the variant's dequantized weights loses at least half of it again (tried where
-                     the weights are coarse, or more than rounding is left); `rounding` where they are as fine as others
-          rounding   only the rounding of its output is left (RMSE up to NORMAL_ROUNDING steps; rounding alone: .29)
-          kernel     on other kernels the variant's own operator restores at least half of the gain
-          rounding   otherwise; the sentence says what the experiments excluded
-inputs    otherwise its inputs are at fault
-          input_range, clipping   most of that error's energy is out of range (of the image, of another tensor); a range
+continues from there. The first row that applies is the cause:
+inside    this restores at least half of the gain (the score lost at this operator): the operator itself is at fault
+          bias       the bias error has at least half of the energy of the operator's own error
+          weights    with the variant's dequantized weights, FP32's operator loses at least half of the restored score
+                     again. Only tried if the weights are coarse or the error is larger than rounding. If neither the
+                     weights nor those of one channel are coarse, the cause is called `rounding`
+          rounding   the operator's error is at most NORMAL_ROUNDING steps RMSE (rounding alone gives 0.29)
+          kernel     on other kernels, the variant's own operator restores at least half of the gain
+          rounding   none of these; the sentence says what the experiments excluded
+inputs    this restores less than half of the gain: the inputs are at fault
+          input_range, clipping   clipping causes most of the error of the image, or of another input tensor. A range
                                   that the kernel prescribes does not count
-          rounding   they were joined on one scale that is too coarse for a column: see `layer_error.joins`
-          rounding   the range of one is far wider than FP32's values: TOO_WIDE of it is unused
-          amplified  the error, relative to the signal, is AMPLIFIED_DB or more larger after the operator than before
-          rounding   else: normal rounding to which this score is sensitive
-If FP32's operator cannot run like this (a block, no partner), clipping, joins and coarse weights are checked; otherwise
-the cause is `rounding`. SQNR in dB, higher is better; energies are mean squares in the tensor's unit.
+          rounding   the input is part of a join, whose scale is too coarse for one column: see `layer_error.joins`
+          rounding   the range of an input is far wider than FP32's values: at least TOO_WIDE of the range is unused
+          amplified  the SQNR after the operator is at least AMPLIFIED_DB below the SQNR before it
+          rounding   none of these: normal rounding, to which this score is sensitive
+If FP32's operator cannot run on these inputs (it is part of a block, or has no partner), only clipping, joins and
+coarse weights are checked; otherwise the cause is `rounding`. SQNR is in dB, higher is better. An energy is the mean
+square in the tensor's unit.
 
-Weights are coarse where their SQNR is below the median of the network's layers by COARSE_DB and by 3 robust standard
-deviations (1.4826 times the median absolute deviation), or below MIN_WEIGHTS_DB; an output channel by the same limit.
-The real value of an int32 bias is the integer times the scale of the input times the scale of the weights (one per
-channel): kernels add that, whatever scale the file notes for it.
+Weights are coarse if their SQNR is below MIN_WEIGHTS_DB, or if it is below the median of the network's layers both by
+COARSE_DB and by 3 robust standard deviations (1.4826 times the median absolute deviation). The same limit applies to
+the weights of one output channel. The real value of an int32 bias is the integer times the scale of the input times the
+scale of the weights (one per channel). Kernels use this value even if the file states another scale for the bias.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ INSIDE: Final = 0.5
 NORMAL_ROUNDING: Final = 0.6
 AMPLIFIED_DB: Final = 6.0
 TOO_WIDE: Final = 0.875
-"""Unused share of an input's range from which its rounding is not ordinary, because three bits are wasted."""
+"""If at least this share of an input's range is unused, three bits are wasted, and its rounding is not ordinary."""
 
 
 class Cause(StrEnum):
@@ -139,7 +141,7 @@ def _wide_sentence(read: ReadTensor) -> str:
 
 
 def joined_read(evidence: Evidence) -> JoinedColumns | None:
-    """Of the joined tensors that the operator reads, the one with the worst column; None if there are none."""
+    """The join with the worst column among the tensors that the operator reads; None if none of them is joined."""
     joins = [read.join for read in evidence.reads if read.join is not None]
     return min(joins, key=lambda join: join.column_db, default=None)
 

@@ -33,7 +33,7 @@ class OperatorConstants:
         self._coarse = float(np.clip(self._median - max(COARSE_DB, 3 * deviation), MIN_WEIGHTS_DB, FINE_WEIGHTS_DB))
 
     def weights(self, op: Op) -> WeightFacts | None:
-        """Facts about an operator's weights; None if it has none, or they equal FP32's."""
+        """How accurate an operator's weights are; None if the operator has no weights, or if they equal FP32's."""
         value, weights = self._weights.get(op.order), self._networks.weights(op)
         if value is None or weights is None:
             return None
@@ -52,7 +52,10 @@ class OperatorConstants:
         )
 
     def bias_error(self, op: Op) -> np.ndarray | None:
-        """Real bias minus FP32's, (channels,); None if either has none or FP32 adds it in a separate operator."""
+        """(channels,) real bias minus FP32's.
+
+        None if one of the operators has no bias, or if FP32 adds the bias in a separate operator.
+        """
         pair = self._networks.pair_of.get(op.order)
         if pair is None or op.kind not in BIAS_INPUT:
             return None

@@ -2,25 +2,27 @@
 
 The curve gives the score for each cut of a `Takeover`: 0 is the variant alone, `last` FP32 alone. Scores of cuts that
 were not tried are unknown; nothing is interpolated.
-full     every cut, from the last to the first, since the last ones are the quickest. After `seconds` the rest (the
-         first part of the network) is bisected.
-quick    bisection: the part over which the score rises most is halved until it is one operator. Where rises and falls
+full     every cut, from the last to the first, because late cuts run quickest. After `seconds`, the cuts that are left
+         (the first part of the network) are only bisected.
+quick    bisection: the part over which the score rises most is halved until it is one operator. If rises and falls
          cancel within a part, its steepest step can be missed; `full` finds it.
 
-Before a fault the curve is uneven: a weakened network reacts to every rounding. Where there are lasting rises that are
-large enough, rises are left out of which the following cuts (the median of CUTS_AFTER) take back half.
+The curve is uneven before a fault, because a weakened network reacts to every rounding. A rise is lasting if the median
+score of the next CUTS_AFTER cuts keeps at least half of it. If there are lasting rises that are large enough, the
+others are left out.
 
-The gain of a culprit is the score when FP32 runs up to and including it, minus the score when FP32 runs up to it. If an
-operator's output clips more than MAX_CLIPPED of FP32's values, the loss appears one step later: FP32's values enter
-after the operator through the same range, and only its reader is free of it. The operator therefore gets the gain of
-its first reader (the first whose step changes the score; operators that only move values are skipped), unless that
-reader's own weights, bias or kernel cause the loss, as `cause` finds by experiment. (A QUANTIZE gets it without the
-experiment, because it only sets the range.) If no operator produced the clipped tensor, as in a file with integer
-inputs, the reader itself is named. A range that the kernel prescribes (`FIXED_RANGE`) does not count. Rounding on a
-scale that a join shares among columns of different size appears at the join's last reader, and the join gets that gain.
+The gain of a culprit is the score if FP32 computes all operators up to and including the culprit, minus the score if
+FP32 computes only those before it. If an operator's output clips more than MAX_CLIPPED of FP32's values, the loss
+appears one step later: a cut directly after the operator still passes FP32's values through the same range, and only a
+cut after its reader avoids the range. The operator therefore gets the gain of its first reader (the first one whose
+step raises the score; operators that only move values are skipped). The exception is a reader whose own weights, bias
+or kernel cause the loss, as `cause` finds by experiment. (A QUANTIZE always gets the gain, because it only sets the
+range.) If no operator produced the clipped tensor, as in a file with integer inputs, the reader itself is named. A
+range that the kernel prescribes (`FIXED_RANGE`) does not count. If a join puts columns of different size on one scale,
+the loss from rounding appears at the join's last reader, and the join gets that gain.
 
-An operator is no culprit if nothing differs in what it reads and computes. `alone` says what a culprit brings back by
-itself, when the rest of the variant stays unchanged.
+An operator whose inputs and output equal those of FP32 is not a culprit. `alone` says how much of the score comes back
+if only the culprit runs in float and the rest of the variant is unchanged.
 """
 
 from __future__ import annotations
@@ -51,8 +53,8 @@ def full(score: Callable[[int], float], changes_nothing: Callable[[int], bool], 
 
     Args:
         score: Returns the score at a cut.
-        changes_nothing: Returns whether the step at a cut gives exactly FP32's values; the cut then has the score of
-            the next one.
+        changes_nothing: Returns whether the step at a cut gives exactly FP32's values. Such a cut has the score of the
+            next cut and is not run.
         last: The cut that stands for FP32 alone.
         seconds: Time after which the rest is bisected.
     """
@@ -71,7 +73,7 @@ def quick_scores(score: Callable[[int], float], last: int) -> Scores:
 
 
 def bisected(score: Callable[[int], float], start: Scores) -> Scores:
-    """The known scores and those of further cuts that narrow the largest rise down to one step by halving."""
+    """The scores in `start`, and those of further cuts that narrow the largest rise down to one step by halving."""
     scores = dict(start)
     for _ in range(MAX_BISECTIONS):
         parts = list(pairwise(sorted(scores)))
@@ -92,7 +94,7 @@ MAX_CLIPPED = 0.01
 MAX_CULPRITS = 5
 CUTS_AFTER = 9
 MIN_GAIN, MIN_SHARE = 0.02, 0.05
-"""Minimum gain of a culprit: as a score, and as a share of the whole fall; it must exceed both."""
+"""The gain of a culprit must exceed MIN_GAIN (a score) and MIN_SHARE of the fall of the whole score."""
 LEAST_GAIN = 0.01
 SAME_RANGE = DATA_MOVERS - JOINS - set(CONVERSIONS)
 """Operators whose output has the values of their first input in the same range."""
@@ -100,14 +102,15 @@ SAME_RANGE = DATA_MOVERS - JOINS - set(CONVERSIONS)
 
 @dataclass(frozen=True, slots=True)
 class Culprit:
-    """An operator at which the score is lost.
-
-    SQNR is that of its output on this image in dB, higher is better; None if nothing differs or it is unknown.
+    """An operator at which the score (or the IoU of a box) is lost.
 
     Attributes:
-        alone: What comes back if only this operator runs in float (with the readers of a range that clips, and all
-            operators that a join puts on one scale), the rest as in the variant; None if that was not tried.
-        together: What comes back if FP32 runs up to and including it.
+        gain: Score that is lost at this operator, see the module.
+        local_sqnr_db, cumulative_sqnr_db: SQNR of its output on this image in dB, higher is better; None if the output
+            equals FP32's, or if the SQNR is unknown.
+        alone: Score that comes back if only this operator runs in float, together with the readers of a range that
+            clips, or with all operators that a join puts on one scale; None if this was not tried.
+        together: Score that comes back if FP32 computes all operators up to and including this one.
         reference_order: Index of its partner in the reference's file.
     """
 
@@ -127,7 +130,13 @@ class Culprit:
 
 
 def find_culprits(examiner: Examiner, scores: Scores, fall: float) -> tuple[Culprit, ...]:
-    """The culprits, largest gain first; at least one if a step gains LEAST_GAIN. fall: that of the whole score."""
+    """The culprits, largest gain first.
+
+    If no gain is large enough, the steepest step is examined if it gains at least LEAST_GAIN.
+
+    Args:
+        fall: FP32's score minus the variant's.
+    """
     rises = gains(scores)
     minimum = max(MIN_GAIN, MIN_SHARE * fall)
     worth = [cut for cut in rises if rises[cut] > minimum]
@@ -168,7 +177,7 @@ def _culprit(examiner: Examiner, scores: Scores, rises: dict[int, float], cut: i
 
 
 def _charged(examiner: Examiner, rises: dict[int, float], cut: int, source: int, maker: Op | None) -> Culprit:
-    """The producer of a tensor whose range is too small, as a culprit; its reader, if no operator produces it."""
+    """The culprit for a tensor whose range is too small: its producer, or its reader if no operator produces it."""
     read, producer_cut = examiner.read(source), None if maker is None else examiner.cut_of(maker.order)
     assert read is not None, "it was found to clip FP32's values"
     if producer_cut is None:
@@ -186,7 +195,10 @@ def _culprit_at(examiner: Examiner, cut: int, gain: float, cause: tuple[Cause, s
 
 
 def _narrowest(examiner: Examiner, cut: int) -> int | None:
-    """The source of the tensor that clips the largest share above MAX_CLIPPED among those read at a cut; else None."""
+    """Index of the source of the tensor with the largest clipped share among the tensors read at a cut.
+
+    None if no share is above MAX_CLIPPED.
+    """
     shares = [(_share(examiner, index), index) for index in examiner.inputs(cut)]
     share, index = max(shares, default=(0.0, -1))
     return _source(examiner, index) if share > MAX_CLIPPED else None
@@ -198,7 +210,7 @@ def _share(examiner: Examiner, index: int) -> float:
 
 
 def _source(examiner: Examiner, index: int) -> int:
-    """The first tensor from which this one gets its values by moving only and in which they are clipped, too."""
+    """Index of the earliest tensor that contains the same values, only moved, and that also clips them."""
     maker = examiner.graph.producer(index)
     while maker is not None and maker.kind in SAME_RANGE and maker.inputs[0] is not None:
         if _share(examiner, maker.inputs[0]) <= MAX_CLIPPED:
@@ -213,7 +225,7 @@ def _reads(examiner: Examiner, cut: int, source: int) -> bool:
 
 
 def output_culprit(examiner: Examiner, tensors: Sequence[int], lost: float, fall: float) -> list[Culprit]:
-    """The quantization of the tensors that the score is read from, if FP32's own values lose the score in it.
+    """The quantization of the network's output as a culprit, if quantizing FP32's own output lowers the score.
 
     Args:
         tensors: The variant's tensors that the head reads.
@@ -246,10 +258,11 @@ NAMED = 2
 
 
 def with_removals(culprits: Sequence[Culprit], examiner: Examiner, restored: Restored) -> tuple[Culprit, ...]:
-    """The culprits, the first ones with `alone` filled in.
+    """The culprits, with `alone` filled in for the first `NAMED` of them.
 
     Args:
-        restored: Returns the score (or IoU) that comes back with a set of operators in float, or None if none can be.
+        restored: Returns the score (or IoU) that comes back if a set of operators runs in float, or None if none of
+            them can.
     """
     rows = list(culprits)
     for i, culprit in enumerate(rows[:NAMED]):

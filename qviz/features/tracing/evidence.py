@@ -1,6 +1,6 @@
 """What is known about one operator under test: its values, its weights, and experiments that run on demand.
 
-SQNR in dB, higher is better; energies are mean squares in the tensor's unit.
+SQNR is in dB, higher is better. An energy is the mean square in the tensor's unit.
 """
 
 from __future__ import annotations
@@ -55,8 +55,10 @@ class ReadTensor:
         exact: FP32's values, float32.
         entering: The same values, quantized as in the variant and dequantized.
         of_image: Whether it is the input of the network.
-        fixed_range: Whether the kernel that computes it prescribes its scale, which then clips at most one step.
-        join: Its columns if it belongs to a join in which one column has a far lower SQNR than the whole; else None.
+        fixed_range: Whether the kernel that computes the tensor prescribes its scale. Such a range clips by at most one
+            step.
+        join: The columns of the join that the tensor belongs to, if one column has a far lower SQNR than the whole;
+            else None.
     """
 
     tensor: Tensor
@@ -80,7 +82,7 @@ class ReadTensor:
 
     @property
     def clips_most(self) -> bool:
-        """Whether clipping causes more of the error than rounding, in a range that calibration chose."""
+        """Whether clipping causes more of the error than rounding; False if the kernel prescribes the range."""
         sums = self.ranges
         return not self.fixed_range and sums.count > 0 and sums.clipping > sums.rounding
 
@@ -92,14 +94,14 @@ class Evidence:
     Attributes:
         tensor: Its first output.
         reads: The tensors that it reads.
-        exact: FP32's output; the variant's, if FP32 has none.
-        actual: Output of the variant's operator for FP32's values, quantized and dequantized.
+        exact: FP32's output; the variant's output if FP32 has no such tensor.
+        actual: Real values of the output of the variant's operator, run on FP32's values quantized as in the variant.
         floated: Output of FP32's operator for the same inputs; None if that operator cannot run on them.
         repaired: Share of the gain that comes back if the output is replaced by `floated`.
-        weights: None if it has no weights, or they equal FP32's.
-        bias_error: Returns the bias minus FP32's, (channels,) real values, or None.
-        lost_by_weights: Runs FP32's operator with the variant's dequantized weights, and returns the share of what
-            `floated` brings back that is lost again, or None if it cannot run.
+        weights: Accuracy of the weights; None if the operator has no weights, or if they equal FP32's.
+        bias_error: Returns the real bias minus FP32's, (channels,), or None if it is unknown.
+        lost_by_weights: Runs FP32's operator with the variant's dequantized weights. Returns the share of the score
+            restored by `floated` that is lost again, or None if the operator cannot run.
         other_kernels: Runs the variant's operator on other kernels, and returns their name and the share of the gain
             that comes back, or None if all refuse it.
     """

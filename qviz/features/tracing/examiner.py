@@ -1,4 +1,4 @@
-"""Experiments on one operator of a takeover: parts of it are replaced by FP32's, with FP32's values before it."""
+"""Experiments on one operator: FP32 computes everything before it, and parts of the operator are replaced by FP32's."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Examiner:
     """Examines the operators of a `Takeover`.
 
     Args:
-        files: Functions that return the bytes of the reference and of the variant; called only if an experiment needs
-            them.
-        runs: FP32's activations and the variant's own, by tensor.
+        files: Functions that return the bytes of the reference and of the variant. They are called only if an
+            experiment needs the files.
+        runs: FP32's activations and those of the variant alone, by tensor.
         score: Returns the object's score for the requested tensors.
     """
 
@@ -74,7 +74,10 @@ class Examiner:
         )
 
     def _join(self, index: int) -> JoinedColumns | None:
-        """The columns of the join that this tensor belongs to, if one is far below the whole in SQNR; else None."""
+        """The columns of the join that this tensor belongs to, if one column has a far lower SQNR than the whole.
+
+        Otherwise None.
+        """
         join = join_behind(self.graph, index) or join_ahead(self.graph, index)
         if join is None:
             return None
@@ -86,15 +89,15 @@ class Examiner:
         return columns if columns is not None and columns.uneven else None
 
     def _part(self, index: int) -> tuple[np.ndarray, np.ndarray] | None:
-        """A part of a join: FP32's values before and after quantization with the scale of the join.
+        """FP32's values of a part of a join, before and after quantization with the scale of the join; None if unknown.
 
-        The part may be float, and a slice or another form of the quantized tensor that it was moved from.
+        The part may be a float tensor, or a slice or reshaped copy of the quantized tensor.
         """
         source, exact = self.graph.tensors[source_of(self.graph, index)], self.takeover.real(index)
         return None if exact is None else (exact, as_real(as_variant(exact, source), source))
 
     def evidence(self, cut: int, before: float, gain: float) -> Evidence:
-        """What `cause` needs to know about the operator at a cut.
+        """The values and experiments that `cause_of` needs about the operator at a cut.
 
         Args:
             before: The score if the variant takes over at this cut.

@@ -25,7 +25,7 @@ KIND = "trace"
 
 
 def fell_most(objects: Sequence[ComparedObject]) -> ComparedObject | None:
-    """The reference's object that lost most confidence; an object without a partner has lost all of it."""
+    """The reference's object that lost most confidence; an object without a partner has lost all its confidence."""
     rows = [row for row in objects if row.reference_index is not None and row.reference_score is not None]
     return max(rows, key=lambda row: (row.reference_score or 0) - (row.variant_score or 0), default=None)
 
@@ -57,7 +57,10 @@ def _key(here: Page, variant: LoadedModel, image: EncodedImage, number: int) -> 
 
 
 def _run(here: Page, variant: LoadedModel, image: EncodedImage, number: int) -> None:
-    """Run a quick trace, then a full one. An object has the same number at every threshold that it reaches."""
+    """Run a quick trace, then a full one.
+
+    The number of an object does not depend on the threshold, because objects are numbered by falling score.
+    """
     reference = here.loaded.reference
 
     def run(context: Context) -> Trace:

@@ -14,12 +14,17 @@ MAX_NAMED = 3
 
 
 def figure(result: Trace) -> go.Figure:
-    """The trace with the names of its models."""
+    """The chart of a trace, labelled with the names of its models; see `trace_chart`."""
     return trace_chart(result, result.reference, result.variant, variant_colour(0))
 
 
 def trace_chart(trace: Trace, reference: str, variant: str, colour: str) -> go.Figure:
-    """A step line of the score over the operators, with both end scores and the culprits. reference, variant: names."""
+    """A step line of the score over the operators, with the scores of both models alone and the culprits.
+
+    Args:
+        reference, variant: Names of the models.
+        colour: Colour of the variant.
+    """
     figure = go.Figure()
     figure.add_trace(
         go.Scatter(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ALONE = 0.5
-"""A culprit is named alone if, alone in float, it brings back at least this share of what FP32 up to it brings back."""
+"""If a culprit's `alone` is less than this share of its `together`, the sentence also names all operators before it."""
 MOVED = 0.1
 """Minimum loss of IoU for a box to count as moved."""
 
@@ -41,13 +41,13 @@ class TracedObject:
 
 @dataclass(frozen=True, slots=True)
 class TracePoint:
-    """The object if FP32 runs up to this operator and the variant from it on.
+    """The object if FP32 computes all operators before this one, and the variant computes this one and all later ones.
 
     Attributes:
-        order, op_kind: The operator of the variant.
-        tensor: Name of its output.
+        order, op_kind: Index and kind of the variant's operator.
+        tensor: Name of the operator's output.
         score: Score of the object, in [0, 1].
-        iou: IoU of its box with FP32's; if the object has no score, that of the best candidate.
+        iou: IoU of the object's box with FP32's box; if the object has no score, IoU of the best candidate.
     """
 
     order: int
@@ -90,7 +90,7 @@ class Trace(Result):
 
     @property
     def sentence(self) -> str:
-        """Where the score falls or the box moves, and why, after the reasons why the two models cannot be compared."""
+        """Where the score falls or the box moves, and why. Reasons why the two models cannot be compared come first."""
         return " ".join([*(warning.message for warning in self.warnings), _finding(self)])
 
     def to_frame(self) -> pd.DataFrame:
@@ -125,7 +125,7 @@ def _finding(result: Trace) -> str:
 
 
 def _with_culprit(start: str, culprits: tuple[Culprit, ...], what: str) -> str:
-    """The sentence completed with the first operator that an experiment showed to matter, and what it brings back."""
+    """The sentence, completed with the first culprit that matters (see `_matters`) and the score that comes back."""
     first = next((culprit for culprit in culprits if _matters(culprit)), None)
     if first is None:
         return f"{start}. No single operator in float brings it back."

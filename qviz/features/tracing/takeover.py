@@ -2,18 +2,19 @@
 
 cut       a step of the variant (mostly one operator): FP32 computes the steps before it, the variant computes this step
           and all later ones
-enters    a tensor that is written before the cut and read from the cut on gets FP32's value: that of its partner,
-          quantized with the variant's parameters of the tensor (float tensors enter unchanged). Before the first step
-          nothing is FP32's, so the graph's inputs are the variant's own.
-unpaired  a tensor without a partner is computed by the variant's own operator from what enters before it, so an
-          operator that FP32 does not have is never left out and its error stays at every cut
+enters    a tensor enters if it is written before the cut and read at the cut or later. It gets the value of its partner
+          in FP32, quantized with the variant's scale and zero point of this tensor (float tensors are not changed). At
+          cut 0 nothing has been computed by FP32, so the graph's inputs are the variant's own
+unpaired  a tensor without a partner is computed by the variant's own operator from the tensors before it. An operator
+          that FP32 does not have is therefore never left out, and its error remains at every cut
 Steps that the requested tensors do not depend on are not run.
 
 The score and the box of an object are read before NMS:
 anchor    where the file ends in TFLite_Detection_PostProcess: the score of one anchor and class at the operator's
           inputs. The anchor is found in FP32 by score and box; the variant has the same anchors.
-cell      otherwise: the best candidate of the object's class with a score of at least MIN_SCORE whose box overlaps
-          FP32's by at least MIN_IOU, and 0 if there is none. Heads whose NMS hides the candidates give detections.
+cell      otherwise: the score of the best candidate of the object's class whose box has an IoU of at least MIN_IOU with
+          FP32's; 0 if there is none with a score of at least MIN_SCORE. If the file's own NMS hides the candidates,
+          detections are used instead
 Objects are FP32's detections by descending score, numbered from 0, as `qviz detect` lists them.
 """
 
@@ -36,7 +37,7 @@ from qviz.tflite.stepper import Step
 
 
 class Reading(NamedTuple):
-    """The object's score in one run, and the IoU of its box with FP32's; the best IoU if it has no score."""
+    """The object's score in one run, and the IoU of its box with FP32's (with no score, that of the best candidate)."""
 
     score: float
     iou: float
@@ -53,8 +54,8 @@ class Takeover:
         requested: Tensors of the variant that `run` returns.
 
     Attributes:
-        steps: The variant's steps that these tensors depend on, in order. A cut is a position in it, from 0 (the
-            variant alone) to len(steps) (FP32 alone, its tensors quantized).
+        steps: Numbers of the variant's steps that the requested tensors depend on, in order. A cut is a position in
+            `steps`, from 0 (the variant alone) to len(steps) (FP32 alone, with the requested tensors quantized).
     """
 
     def __init__(
@@ -69,13 +70,13 @@ class Takeover:
         self._entering: dict[int, np.ndarray] = {}
 
     def run(self, cut: int) -> dict[int, np.ndarray]:
-        """The requested tensors, in the types of the file, if the variant takes over at this cut."""
+        """The requested tensors if the variant takes over at this cut: tensor -> array in the data type of the file."""
         if cut == 0:
             return {tensor: self._variant_tensors[tensor] for tensor in self.requested}
         return self.continued(cut, {})
 
     def continued(self, cut: int, given: Tensors) -> dict[int, np.ndarray]:
-        """The same as `run`, with given values for some of the tensors that enter."""
+        """The same as `run`, with the values in `given` instead of FP32's for some of the tensors that enter."""
         values = dict(given)
         for position in range(cut, len(self.steps)):
             step = self._stepper.steps[self.steps[position]]
@@ -134,7 +135,7 @@ class Takeover:
 def ancestors(
     steps: Sequence[Step], tensors: Collection[int], is_given: Callable[[int], bool] = lambda tensor: False
 ) -> tuple[int, ...]:
-    """Numbers of the steps that these tensors depend on; the search stops at tensors that `is_given` accepts."""
+    """Numbers of the steps that these tensors depend on, in order. The search stops where `is_given` returns True."""
     needed, numbers = set(tensors), []
     for number in reversed(range(len(steps))):
         if needed.intersection(steps[number].outputs):
@@ -145,21 +146,23 @@ def ancestors(
 
 MIN_IOU = 0.5
 MIN_SCORE = 0.001
-"""Candidates with lower scores are not decoded, as there would be thousands of them; their score counts as 0."""
+"""Candidates with lower scores are not decoded, because there would be thousands; their score counts as 0."""
 NO_SCORE = 2.0
-"""Minimum score of detections if only candidates are read: none reaches it, so NMS, the slowest part, is not run."""
+"""Minimum score of detections if only candidates are needed. No detection reaches it, so that NMS, which is the slowest
+part, has nothing to do."""
 MOVED_SCORE = 0.25
-"""Score from which a candidate may be the object after it moved away from its place."""
+"""If no candidate overlaps FP32's box enough, the best overlap among candidates with at least this score is reported as
+the IoU: one of them may be the object, whose box has moved."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Anchor:
-    """One anchor and class.
+    """One anchor and one class, from which the score of an object is read.
 
     Attributes:
         scores: Tensor of the class scores, [..., columns].
         number: Index of the anchor.
-        column: The class's column of the class scores.
+        column: Column of the class in `scores`.
         box: FP32's box, (4,) xyxy in pixels of the variant's input.
     """
 
@@ -191,7 +194,7 @@ def cell_reading(head: CandidateCache, class_id: int, box: np.ndarray, tensors: 
 
 
 class CandidateCache:
-    """Candidates of a head from MIN_SCORE on; the result for the last tensors is cached."""
+    """The candidates of a head with a score of at least MIN_SCORE. The result for the last tensors is cached."""
 
     def __init__(self, head: PartialHead) -> None:
         self._head = head
@@ -213,7 +216,7 @@ class ReferenceObject:
     Attributes:
         box: (4,) xyxy in pixels of the original image.
         tensors: The tensors of the variant that determine its score.
-        read: Its score in [0, 1] and the IoU of its box, from these tensors as the file types them.
+        read: Returns its score in [0, 1] and the IoU of its box from these tensors, in the data types of the file.
     """
 
     class_id: int
@@ -226,7 +229,7 @@ class ReferenceObject:
 def objects_of(
     networks: PairedNetworks, pair: Pair, image: Image, exact: Tensors, score: float
 ) -> list[ReferenceObject]:
-    """FP32's objects with at least this score on one image, by falling score. exact: FP32's activations by tensor."""
+    """FP32's objects with at least this score on one image, by falling score. exact: tensor of FP32 -> activation."""
     heads = heads_of(networks, pair)
     detections = heads[0].decode(exact, score).detections
     placement = fill(image, input_spec(pair.settings[0]), networks.reference.graph.input_tensors()[0])[1]
@@ -265,7 +268,7 @@ def _anchor_readings(
     detections: Detections,
     settings: tuple[Settings, Settings],
 ) -> tuple[tuple[int, ...], list[ReadObject]] | None:
-    """(tensors to read, readers of the objects) if both files have the post-process and the same anchors; else None."""
+    """(tensors to read, one reader per object); None unless both files have the post-process and the same anchors."""
     columns = score_columns(networks.variant.graph)
     if columns is None or all(op.kind != KIND for op in networks.reference.graph.ops):
         return None
@@ -290,7 +293,13 @@ def _anchor_readings(
 
 
 def nearest_anchor(boxes: np.ndarray, scores: np.ndarray, box: np.ndarray, score: float) -> int:
-    """Index of the anchor that a detection was copied from. boxes: (n, 4); scores: (n,) of its class."""
+    """Index of the anchor from which a detection was made.
+
+    Args:
+        boxes: (n, 4) boxes of all anchors.
+        scores: (n,) scores of all anchors for the detection's class.
+        box, score: The detection, in the same units.
+    """
     close = np.abs(scores - score) <= max(1e-5, float(np.abs(scores - score).min()))
     distance = np.where(close, np.abs(boxes - box).max(axis=1), np.inf)
     return int(np.argmin(distance))
