@@ -3,7 +3,7 @@
 base        agreement of the unchanged variant with FP32, as in `qviz compare`
 agreement   agreement with FP32 if a set of operators runs in float (see `mixed` for what that means)
 explained   (agreement - base) / (1 - base): the share of the lost agreement that comes back; 1 is all, below 0 is worse
-score_share mean over FP32's objects of the share of their score that remains (see `mixed`), in [0, 1]
+score_share mean over FP32's objects of the share of their score that remains (see `outcomes`), in [0, 1]
 
 If no sets are given, these are measured: single layers with large errors, blocks, prefixes, suffixes, and the smallest
 sets that a search finds on the most affected images. All figures are measured on all images.
@@ -34,13 +34,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SINGLE_LAYERS = 8
-"""Number of layers tried alone for a low local SQNR, and also for a large fall of the cumulative SQNR."""
+"""Number of layers tried alone by each of two criteria: lowest local SQNR, and largest fall of the cumulative SQNR."""
 LAYER_IMAGES = 2
 """Number of images on which layer errors are measured to choose sets."""
 SEARCH_IMAGES = 8
 MAX_TRIALS = 60
 WINDOW_SHARE = 0.9
-"""A shorter stretch replaces a first or last part of the network if it brings back at least this share as much."""
+"""If the named set is a first or last part of the network, a shorter stretch within it is named instead if the stretch
+brings back at least this share of what the whole part brings back."""
 SINGLE = ("layer", "range", "join")
 MIN_EXPLAINED = 0.1
 MIN_SHARE = 0.5
@@ -48,7 +49,8 @@ MIN_SHARE = 0.5
 NAMING_IMAGES = 8
 """Number of images on which the pages and the report measure the sets that may be named."""
 GOALS = (0.9, 0.75, 0.5)
-"""Shares of the agreement that all operators in float recover; for each, a search looks for a small set."""
+"""For each of these shares, a search looks for a small set that recovers this share of the agreement that all operators
+in float recover."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,10 @@ class FloatSet:
     Attributes:
         orders: Operator indices of the variant.
         kind: given, layer, range, join, block, prefix, suffix, window, all or found.
-        agreement, explained, score_share: As defined in the module; `explained` is None if nothing is lost.
-        mean_score_delta: Mean score difference of kept and shifted objects; None without any.
-        stayed: Operators of the set that cannot run in float.
+        agreement, explained, score_share: See the module; `explained` is None if nothing is lost.
+        mean_score_delta: Mean of the variant's score minus FP32's over kept and shifted objects; None if there are
+            none.
+        stayed: Operators of the set that cannot run in float and therefore ran as in the variant.
         subject: Name in a sentence, `operator 12 (CONV_2D)` or `operators 0-24`; empty for a set that is never named.
     """
 
@@ -90,12 +93,12 @@ class FloatSet:
 
 
 def _full(agreement: float | None) -> float:
-    """The agreement as a number, for comparing sets; 1 if neither model has an object, as then nothing is lost."""
+    """The agreement as a number by which sets are compared; None, which means that there is no object, becomes 1."""
     return 1.0 if agreement is None else agreement
 
 
 def named_of(rows: Sequence[FloatSet]) -> FloatSet | None:
-    """The row that `WhatIf.named` describes."""
+    """The set that the verdict names, see `WhatIf.named`; None if no set explains enough."""
     sets = [row for row in rows if row.subject and (row.explained or 0.0) >= MIN_EXPLAINED]
     best = max((row.explained or 0.0 for row in rows if row.subject or row.kind == "all"), default=0.0)
     enough = [row for row in sets if (row.explained or 0.0) >= MIN_SHARE * best]
@@ -113,7 +116,8 @@ class WhatIf(Result):
         base, base_mean_score_delta, base_score_share: Values of the unchanged variant; `base` is None if neither model
             has an object.
         sets: The measured sets, in the order given or, if none were given, by descending agreement.
-        smallest: The sets whose agreement no set of equal or smaller size reaches, sorted by size.
+        smallest: The sets on the Pareto front of size and agreement: no set of equal or smaller size has as much
+            agreement. Sorted by size.
         skipped: One sentence per image that cannot be read.
         warnings: Reasons why the two models cannot be compared; then no set is named.
     """
@@ -144,7 +148,7 @@ class WhatIf(Result):
 
     @property
     def best_single(self) -> FloatSet | None:
-        """The set for a single operator with the highest agreement; None if none was measured."""
+        """The set with the highest agreement among those for a single operator; None if none was measured."""
         return max(
             (row for row in self.sets if row.is_single and row.subject),
             key=lambda row: _full(row.agreement),
@@ -173,7 +177,7 @@ def what_if(
     """Measure how much agreement comes back with sets of the variant's operators in float.
 
     Args:
-        sets: Sets of operator indices of the variant, from 0; None for the usual sets and small ones found by a search.
+        sets: Sets of operator indices of the variant, from 0. None: the usual sets, and small sets that a search finds.
         score: Minimum confidence of an object, in [0, 1].
         iou: Minimum IoU of a matched pair, in (0, 1].
         quick: Measure only the sets that may be named (`candidates`), without blocks and without a search.
@@ -202,11 +206,11 @@ def measured(
     quick: bool = False,
     errors: LayerErrors | None = None,
 ) -> WhatIf:
-    """The same as `what_if`, with a `Measure` that the caller goes on using.
+    """The same as `what_if`, for a caller that has a `Measure` already and uses it for further sets.
 
     Args:
         given: The sets to measure; empty for the usual ones.
-        errors: Errors of the layers, by which sets are chosen; None to measure them on a few of the images.
+        errors: Errors of the layers, by which the usual sets are chosen; None to measure them on a few of the images.
     """
     reference, variant = measure.reference, measure.variant
     possible = context.wait(context.engine.submit(possible_job, measure.pair))
@@ -260,7 +264,7 @@ def _row(candidate: Candidate, tally: Tally, base: Tally, possible: Orders) -> F
 
 
 def _narrower(measure: Measure, named: FloatSet | None, possible: Orders) -> list[Candidate]:
-    """The shortest stretch within a first or last part of the network that brings back nearly as much as all of it."""
+    """The shortest stretch of a named first or last part of the network that brings back nearly as much as the part."""
     if named is None or named.kind not in ("prefix", "suffix"):
         return []
     images, orders = measure.most_affected(SEARCH_IMAGES), sorted(set(named.orders) & possible)

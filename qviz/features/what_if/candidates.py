@@ -1,9 +1,10 @@
-"""The few sets of operators that a verdict may name as the place where a variant loses.
+"""The few sets of operators that a verdict may name as the reason why a variant loses objects.
 
 layer    each of the layers with the largest falls and of those with the lowest local SQNR, alone
 range    a layer that clips values in a range that calibration chose, with the operators that read its output
 join     a join whose scale is far too wide for one of its parts, with all operators that share the scale
-prefix, suffix   the first and the last part of the network, as accumulated errors are not caused by a single operator
+prefix, suffix   the first and the last part of the network, because a single operator does not cause errors that
+         accumulate
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from qviz.structures import Graph
 from qviz.structures.operators import operator_name, orders_text
 
 LAYERS = 3
-"""Number of layers chosen by each criterion."""
+"""Number of layers chosen by each of the two criteria for `layer`."""
 MIN_UNUSED = 0.75
-"""Unused share of a part's range from which its join is tried, because two bits are wasted."""
+"""A join is tried if at least this share of the range is unused by one of its parts, which wastes two bits."""
 PREFIXES = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
 SUFFIXES = (1 / 16, 1 / 4)
 
@@ -36,7 +37,12 @@ class Candidate:
 
 
 def candidates(graph: Graph, errors: LayerErrors, possible: Orders) -> list[Candidate]:
-    """The sets, each once, without empty ones. possible: operators that can run in float."""
+    """The candidate sets of a variant, without duplicates and empty sets.
+
+    Args:
+        errors: Errors of the layers.
+        possible: Operators that can run in float.
+    """
     rows: dict[Orders, Candidate] = {}
     for kind, orders, subject in (*_layers(graph, errors.layers), *_ends(sorted(possible))):
         members = with_conversions(graph, orders) & possible
@@ -60,9 +66,10 @@ def _layers(graph: Graph, layers: Sequence[LayerError]) -> Iterator[tuple[str, O
 
 
 def _wide_joins(graph: Graph, layers: Sequence[LayerError]) -> list[tuple[int, Orders]]:
-    """(join, operators that share its scale), the last join first; only the last of several joins with one scale.
+    """(index of a wide join, operators that share its scale), the last join first.
 
-    A join is wide if the reference's values leave most of a part's range unused, because another part needs it.
+    A join is wide if the reference's values of one part leave most of the range unused, because another part needs it.
+    Of several joins with the same scale, only the last one is listed.
     """
     unused = {layer.order: layer.unused_share or 0.0 for layer in layers}
     joins: list[tuple[int, Orders]] = []
@@ -85,5 +92,5 @@ def _ends(orders: Sequence[int]) -> Iterator[tuple[str, Orders, str]]:
 
 
 def range_text(orders: Sequence[int]) -> str:
-    """`operators 8-24`: from the first to the last of them."""
+    """`operators 8-24`: the range from the first to the last of these operators; empty if there are none."""
     return f"operators {orders_text([*range(orders[0], orders[-1] + 1)])}" if orders else ""

@@ -30,9 +30,11 @@ class Tally:
     """The result of one set of operators in float, over all images; see `what_if`.
 
     Attributes:
-        agreement: Agreement with FP32 in [0, 1]; 1 if neither model has an object, as then nothing is lost.
-        mean_score_delta: Mean score difference of kept and shifted objects; None if there are none.
-        score_share: Mean remaining share of the scores of FP32's objects; None if there are none.
+        agreement: Agreement with FP32 in [0, 1]; 1 if neither model has an object, because nothing is lost then.
+        mean_score_delta: Mean of the variant's score minus FP32's over kept and shifted objects; None if there are
+            none.
+        score_share: Share of the score that remains, averaged over FP32's objects; None if there are none.
+        has_objects: Whether one of the models has an object.
     """
 
     agreement: float
@@ -42,7 +44,7 @@ class Tally:
 
     @property
     def shown_agreement(self) -> float | None:
-        """The agreement; None if neither model has an object, so that nothing can be said."""
+        """The agreement; None if neither model has an object."""
         return self.agreement if self.has_objects else None
 
 
@@ -109,9 +111,9 @@ class Measure:
         self._context.progress.advance(len(self._sets), len(self._sets))
 
     def most_affected(self, count: int, with_scores: bool = False) -> list[EncodedImage]:
-        """The images on which the unchanged variant differs most from the reference.
+        """Up to `count` images on which the unchanged variant differs most from the reference.
 
-        with_scores: whether lost confidence counts, too, not only lost, relabelled and spurious objects.
+        with_scores: whether lost confidence counts in addition to lost, relabelled and spurious objects.
         """
 
         def damage(image: EncodedImage) -> float:

@@ -1,16 +1,17 @@
 """Run a variant with some of its operators in float, without rebuilding the file, and classify its detections.
 
-in float    FP32's own operator (with FP32's weights) runs on real numbers: the output of another operator in float, or
-            the variant's own tensor, dequantized. Values that an unchanged operator reads are quantized with the
-            parameters of the variant's tensor, and so are integer outputs of the file.
-conversion  QUANTIZE and DEQUANTIZE that are in the set, or between two operators of it, pass their input on unchanged.
-            If the input's QUANTIZE is in the set, operators in float receive the pixels unclipped and unrounded.
-stays       an operator without a partner in FP32, or whose inputs FP32 computes differently, runs as in the variant;
-            one that only moves or joins values needs no partners of its inputs, as it computes nothing with them
+in float    FP32's own operator (with FP32's weights) runs on real numbers: the outputs of other operators in float, or
+            the variant's own tensors, dequantized. Its output is quantized with the parameters of the variant's tensor
+            if an unchanged operator reads it, or if it is an integer output of the file.
+conversion  QUANTIZE and DEQUANTIZE operators that are in the set, or that lie between two operators of the set, pass
+            their input on unchanged. If the QUANTIZE of the network's input is in the set, operators in float receive
+            the pixels without clipping and rounding.
+stays       an operator without a partner in FP32, or whose inputs FP32 computes differently, runs as in the variant.
+            The inputs of an operator that only moves or joins values need no partners.
 
-Without operators in float, the result is bit for bit that of the variant. Operators in float that receive exactly
-FP32's values are not run, because their outputs are known from FP32's own run. Unchanged operators run in stretches
-where that gives the same bits (`Stretches`).
+Without operators in float, the result is that of the variant, bit for bit. Operators in float that receive exactly
+FP32's values are not run, because their outputs are known from FP32's own run. Several unchanged operators run as one
+model if that gives the same bits (`Stretches`).
 
 weights   with `own_weights`, operators in float compute with the variant's weights, dequantized: the loss that then
           disappears is due to activations, the rest is due to weights
@@ -33,7 +34,7 @@ from qviz.tflite.stepper import Piece, changed_piece
 from qviz.tflite.stretches import Stretches
 
 MAX_CHAIN = 4
-"""Maximum number of FP32's operators (e.g. an activation and a factor) that are fused into one of a variant."""
+"""Maximum number of FP32's operators that a variant may have fused into one, e.g. a convolution and its activation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +54,12 @@ class Substitute:
 
 @dataclass(frozen=True, slots=True)
 class Float:
-    """Operators in float.
+    """A set of operators in float, with the conditions under which they run.
 
     Attributes:
-        orders: Operators of the variant.
-        own_weights, exact_input: As explained in the module.
+        orders: Indices of the variant's operators.
+        own_weights: Whether they compute with the variant's weights, see the module.
+        exact_input: Whether the network receives FP32's input, see the module.
     """
 
     orders: Orders
@@ -69,7 +71,7 @@ class MixedNetwork:
     """A variant whose operators can be replaced by FP32's.
 
     Args:
-        pair: The files of the two networks; without them, there are no stretches and no `own_weights`.
+        pair: The files of the two networks. If None, operators run one by one, and `own_weights` has no effect.
         heads: Tensors of the variant that are requested in every run.
 
     Attributes:
@@ -110,7 +112,7 @@ class MixedNetwork:
             exact: FP32's run on the same image; needed for `exact_input`.
 
         Returns:
-            Tensor -> values in the type that the file gives it.
+            Tensor -> values, in the data type of the file.
 
         Raises:
             ModelError: A step fails.
@@ -126,7 +128,7 @@ class MixedNetwork:
         return {tensor: values.typed(tensor) for tensor in keep if values.has(tensor)}
 
     def _exact_inputs(self, values: MixedValues, exact: Mapping[int, np.ndarray], forced: bool) -> None:
-        """Mark the inputs that are equal to FP32's. forced: give the network FP32's inputs in any case."""
+        """Mark the network's inputs that equal FP32's. forced: replace the other inputs by FP32's."""
         values.exact = exact
         for tensor, partner in zip(self._variant.graph.inputs, self._reference.graph.inputs, strict=False):
             variant_pixels, pixels = values.real(tensor), exact[partner]
@@ -156,7 +158,7 @@ class MixedNetwork:
         return end
 
     def closed(self, orders: Collection[int]) -> frozenset[int]:
-        """Those of the operators that can run in float, and the conversions between them."""
+        """The operators among `orders` that can run in float, and the conversions between them."""
         members = set(orders) & self.orders
         graph = self._variant.graph
         maker: dict[int | None, int] = {tensor: op.order for op in graph.ops for tensor in op.outputs}

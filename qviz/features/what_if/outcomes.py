@@ -1,7 +1,8 @@
 """In a worker: the objects of one image with some of a variant's operators in float, compared with those of FP32.
 
-share of an object   the best score of its class near it (IoU as for pairs) in the variant's head before NMS, divided by
-                     its score in FP32; at most 1, and 0 if the head has no score above `CANDIDATE_FLOOR` there
+share of an object   the best score of the object's class in the variant's head before NMS, among boxes that overlap the
+                     object with the IoU of a pair, divided by the object's score in FP32. At most 1; 0 if the head has
+                     no such box with a score of at least `Matching.head_score`
 """
 
 from __future__ import annotations
@@ -67,12 +68,15 @@ Outcomes = dict[Float, ImageOutcome]
 
 
 def possible_job(pair: Pair) -> Orders:
-    """In a worker: indices of the variant's operators that can run in float."""
+    """Indices of the variant's operators that can run in float; runs in a worker."""
     return _detectors(pair).mixed.orders
 
 
 def outcomes_job(pair: Pair, image: EncodedImage, sets: Sequence[Float], matching: Matching) -> Outcomes:
-    """In a worker: set -> outcome on one image. Both networks run once; then only what a set changes runs again."""
+    """Set -> its outcome on one image; runs in a worker.
+
+    Both networks run once. For each set, only the operators whose inputs it changes run again.
+    """
     detectors = _detectors(pair)
     key = (pair.key, image.digest, matching.head_score)
     base = _BASES.get(key, lambda: detectors.base(decoded(image), matching.head_score))
@@ -144,7 +148,7 @@ def _shares(objects: Detections, candidates: Detections, matching: Matching) -> 
 
 
 MAX_BASE_BYTES = 384 << 20
-"""Memory in bytes that a worker uses to keep runs, enough for some twenty images of a network with 416 x 416 pixels."""
+"""Maximum bytes of activations that a worker caches: about twenty images of a network with 416 x 416 pixels."""
 
 _DETECTORS, _BASES = LRUCache[Any](2), LRUCache[Any](MAX_BASE_BYTES, lambda base: base.bytes)
 

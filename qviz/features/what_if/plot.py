@@ -11,7 +11,7 @@ MAX_SHOWN = 60
 
 
 def figure(result: WhatIf) -> go.Figure:
-    """One point per set; the line joins the sets whose agreement no set of equal or smaller size reaches."""
+    """Agreement by number of operators in float, with one point per set; a line joins the sets in `WhatIf.smallest`."""
     chart = go.Figure()
     chart.add_trace(
         go.Scatter(

@@ -1,8 +1,8 @@
 """Sets of operators to run in float: the sets to try, and searches for a small one.
 
-A set is a frozenset of operator indices of the variant, from 0. The order of the file is an order of execution, so a
-prefix 0..k contains every operator that can influence operator k, and a suffix k..n every operator that it can
-influence.
+A set is a frozenset of operator indices of the variant, from 0. A file lists its operators in the order of execution.
+The prefix 0..k therefore contains every operator that can influence operator k, and the suffix k..n contains every
+operator that operator k can influence.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ T = TypeVar("T")
 
 MAX_BLOCKS = 12
 CUTS = 6
-"""Number of prefixes that are measured in addition to the search, and also of suffixes."""
+"""Number of prefixes, and number of suffixes, that are measured in addition to the search."""
 WINDOWS = (2, 4, 8)
-"""How many consecutive units are tried together, because an error may accumulate over several units."""
+"""Numbers of consecutive units that are tried together, because errors may accumulate over several units."""
 
 
 def with_conversions(graph: Graph, orders: Orders) -> Orders:
-    """The operators, and the QUANTIZE before and DEQUANTIZE after them, which a rebuilt file would not contain."""
+    """The operators, and each QUANTIZE before and DEQUANTIZE after them, which a rebuilt file would not contain."""
     read = {tensor for order in orders for tensor in graph.ops[order].inputs}
     written = {tensor for order in orders for tensor in graph.ops[order].outputs}
     before = {op.order for op in graph.ops if op.kind == "QUANTIZE" and read & set(op.outputs)}
@@ -38,7 +38,7 @@ def with_conversions(graph: Graph, orders: Orders) -> Orders:
 def with_readers(graph: Graph, order: int) -> Orders:
     """An operator and all operators that read its values, directly or through operators that only move them.
 
-    The range of its output has no effect only if its readers run in float, too.
+    Only if all of them run in float does the range of the operator's output have no effect.
     """
     orders, tensors = {order}, set(graph.ops[order].outputs)
     for op in graph.ops[order + 1 :]:
@@ -118,7 +118,8 @@ def stretches(units: Sequence[Orders]) -> dict[str, list[Orders]]:
 
 
 def greedy(gains: Mapping[Orders, float], costs: Mapping[Orders, float]) -> list[Orders]:
-    """Growing sets: units are added by descending gain per cost; units without gain are left out."""
+    """Sets of growing size, made by adding units in the order of descending gain per cost. Units without gain are left
+    out."""
     ranked = [unit for unit in sorted(gains, key=lambda unit: -gains[unit] / max(costs[unit], 1.0)) if gains[unit] > 0]
     return [union(islice(ranked, length)) for length in [*lengths(len(ranked)), len(ranked)] if length]
 
@@ -126,7 +127,10 @@ def greedy(gains: Mapping[Orders, float], costs: Mapping[Orders, float]) -> list
 def pareto_front(
     rows: Iterable[T], cost: Callable[[T], float], quality: Callable[[T], float], minimum: float
 ) -> tuple[T, ...]:
-    """The rows with a quality above `minimum` that no row of equal or lower cost reaches, sorted by cost."""
+    """The Pareto front of cost and quality, sorted by cost.
+
+    A row is on the front if its quality is above `minimum` and no row of equal or lower cost has as much quality.
+    """
     front: list[T] = []
     for row in sorted(rows, key=lambda row: (cost(row), -quality(row))):
         if quality(row) > (quality(front[-1]) if front else minimum):
@@ -137,8 +141,9 @@ def pareto_front(
 def smallest(orders: Sequence[int], reaches: Callable[[Orders], bool], trials: int) -> Orders:
     """A small subset of `orders` that reaches a goal, given that all of them together do.
 
-    Bisection finds the shortest prefix that reaches the goal and removes the part of its start that is not needed; the
-    same is done from the other end. The shorter of the two is thinned out. At most about `trials` sets are tried.
+    Bisection finds the shortest prefix that reaches the goal, and then removes operators from its start that are not
+    needed. The same is done from the other end. The shorter of the two results is thinned out (see `thinned`). About
+    `trials` sets are tried at most.
     """
     left = trials
 
@@ -155,7 +160,7 @@ def smallest(orders: Sequence[int], reaches: Callable[[Orders], bool], trials: i
 def shortest(orders: Sequence[int], reaches: Callable[[Orders], bool], from_end: bool = False) -> list[int]:
     """A short run of consecutive items of `orders` that reaches a goal, given that all of them together do.
 
-    Both ends are found by bisection: the end first, or the start first with `from_end`.
+    Both ends of the run are found by bisection: first its end, or first its start if `from_end`.
     """
 
     def attempt(part: Sequence[int]) -> bool:
@@ -182,11 +187,11 @@ def _without_start(orders: list[int], reaches: Callable[[Sequence[int]], bool]) 
 
 
 def thinned(parts: list[T], suffices: Callable[[list[T]], bool], may_continue: Callable[[], bool]) -> list[T]:
-    """Leave out halves, quarters and so on of the parts, as long as the rest suffices.
+    """Leave out halves, quarters and so on of the parts, as long as the remaining parts suffice. Returns these.
 
     Args:
-        suffices: Whether these parts are enough; also called with an empty list.
-        may_continue: Whether to try another set.
+        suffices: Returns whether some parts are enough; also called with an empty list.
+        may_continue: Returns whether another set may be tried.
     """
     size = len(parts) // 2
     while size and may_continue():

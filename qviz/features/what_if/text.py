@@ -8,7 +8,7 @@ from qviz.formatting import plural
 
 MIN_NAMED = 0.05
 NONE_ALONE = f"none of those tried alone brings back more than {MIN_NAMED:.0%}"
-"""Replaces the best single operator in the sentence if that explains less than MIN_NAMED."""
+"""Words for the best single operator in the sentence if that operator explains less than MIN_NAMED."""
 
 
 def verdict(result: WhatIf) -> str:

@@ -11,9 +11,11 @@ from qviz.tflite.paired_networks import as_real, as_variant
 
 
 class MixedValues:
-    """The tensors that differ from the variant's own run, quantized when an operator that is not in float reads them.
+    """The tensors of a run that differ from the variant's own run. They are quantized when a quantized operator reads
+    them.
 
-    exact: FP32's run. Tensors that hold exactly its values are fetched from it when they are read.
+    Attributes:
+        exact: FP32's run. Tensors with exactly FP32's values are looked up in it when they are read.
     """
 
     def __init__(self, tensors: tuple[Tensor, ...], variant_tensors: Mapping[int, np.ndarray]) -> None:
@@ -31,7 +33,7 @@ class MixedValues:
         return self.changed(tensor) or tensor in self.variant_tensors
 
     def all_exact(self, pairs: Iterable[tuple[int, int]]) -> bool:
-        """Whether each tensor holds exactly the values of its partner in FP32. pairs: (partner, tensor)."""
+        """Whether each tensor has exactly the values of its partner in FP32. pairs: (partner, tensor)."""
         return all(self._partner.get(tensor) == partner for partner, tensor in pairs)
 
     def put(self, written: Mapping[int, np.ndarray]) -> None:
@@ -41,7 +43,7 @@ class MixedValues:
         self._real[tensor] = fitted(value, self._tensors[tensor], typed=False)
 
     def put_exact(self, tensor: int, partner: int, changed: bool = True) -> None:
-        """Note that a tensor holds FP32's values. changed: whether these may differ from the variant's own."""
+        """Note that a tensor has FP32's values. changed: whether these may differ from the variant's own values."""
         self._partner[tensor] = partner
         if changed:
             self._changed.add(tensor)
@@ -73,7 +75,7 @@ class MixedValues:
 
 
 def fitted(value: np.ndarray, tensor: Tensor, typed: bool = True) -> np.ndarray:
-    """The value in the tensor's shape, if the file states it, and in its type if `typed`."""
+    """The value in the shape of the tensor, if the file states one of the same size; if `typed`, also in its dtype."""
     fits = bool(tensor.shape) and min(tensor.shape) > 0 and int(np.prod(tensor.shape)) == value.size
     shaped = value.reshape(tensor.shape) if fits else value
     return shaped.astype(tensor.dtype, copy=False) if typed else shaped
