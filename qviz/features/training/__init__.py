@@ -2,13 +2,13 @@
 
     float32 .tflite + images -> training steps -> the same file with other constants -> the recipe's builder
 
-* The .tflite file itself is trained (see `keras_graph`); Keras files and SavedModels are converted to one first. The
-  result therefore keeps post-processing, labels and names, and is written by the same builder as without training.
-* During training, weights are rounded exactly as the builder rounds them. Ranges of activations start from calibration,
-  are trained as well and are passed to the builder.
-* Training runs in a worker process in jobs of a few seconds, so that it can be watched and stopped; if it is killed, it
-  continues from its checkpoint.
-* The gain is measured on images that were held out of the training.
+* The .tflite file itself is trained (see `keras_graph`); Keras files and SavedModels are first converted to .tflite.
+  The trained file therefore has the same post-processing, labels and names, and the same builder quantizes it.
+* During training, weights are rounded exactly as the builder rounds them. The ranges of activations start from
+  calibration, are trained like the weights, and are then passed to the builder.
+* Training runs in a worker process in jobs of a few seconds, so that its progress is visible and it can be stopped. A
+  training whose worker was killed continues from its checkpoint.
+* The gain is measured on images that are held out of the training.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MIN_IMAGES = 10
-"""Images that training needs, those held out included."""
+"""Minimum number of images, including the held-out images."""
 HOLDOUT_EVERY = 5
 """One image in five is held out of the training."""
 RESAMPLES = 1000
 SECONDS_PER_JOB = 2.0
-"""Of training, between two progress reports; the first comes after one step."""
+"""Seconds of training between two progress reports. The first report comes after one step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +154,8 @@ def qat(
         images: Images, without labels; one in five is held out to measure the gain.
         recipe: A name from `qviz.features.building.RECIPES`.
         steps: Number of training steps, by default 240.
-        checkpoint: A file from which the training continues if it exists, and which is updated every few seconds; the
-            caller removes it.
+        checkpoint: Path of the checkpoint. If the file exists, the training continues from it. It is updated during the
+            training, and the caller removes it afterwards.
         finish_early: Set this event to end the training after the current step and build the result so far.
 
     Raises:

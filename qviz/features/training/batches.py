@@ -1,7 +1,8 @@
 """The batches of a training: images prepared as for inference, then augmented.
 
 A batch depends only on the seed and the step, so that an interrupted training gives the same result as an uninterrupted
-one. As there are no labels, any crop, flip or change of contrast is allowed: the teacher reads the same images.
+one. Any crop, flip or change of contrast is allowed, because there are no labels: the teacher reads the same images as
+the student.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from qviz.structures import EncodedImage, Settings, Tensor
 from qviz.tflite.inputs import channels_last
 
 MIN_CROP = 0.55
-"""Minimum share of each side that a crop keeps."""
+"""A crop has at least this share of the image's width and height."""
 CONTRAST = (0.7, 1.3)
 CACHE_BYTES = 512 << 20
-"""Of prepared images in memory; others are prepared again each time."""
+"""Maximum bytes of prepared images in memory. The other images are prepared again each time."""
 
 
 def packed(images: Sequence[EncodedImage]) -> bytes:
-    """All images as one zip archive, for a worker."""
+    """The bytes of a zip archive with all image files, to be sent to a worker."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for number, image in enumerate(images):
@@ -35,7 +36,16 @@ def packed(images: Sequence[EncodedImage]) -> bytes:
 
 
 class Batches:
-    """The images of every step, without unreadable ones. Raises QuantizeError if no image can be read."""
+    """Makes the batch of every step from the images that can be read.
+
+    Args:
+        archive: The images, see `packed`.
+        tensor: The input of the network.
+        size: Number of images in a batch.
+
+    Raises:
+        QuantizeError: No image can be read.
+    """
 
     def __init__(self, archive: bytes, settings: Settings, tensor: Tensor, size: int, seed: int) -> None:
         self._archive = zipfile.ZipFile(io.BytesIO(archive))
@@ -51,7 +61,7 @@ class Batches:
         return np.concatenate([self._prepared(self._name(position)) for position in positions])
 
     def first(self, count: int) -> np.ndarray:
-        """The first images without augmentation."""
+        """The first `count` images without augmentation, as one batch."""
         return np.concatenate([self._prepared(name) for name in self._names[:count]])
 
     def _name(self, position: int) -> str:

@@ -2,13 +2,13 @@
 
 weights      symmetric, one scale per output channel, integers -top..top with top = 2^(bits - 1) - 1, as
              litert-quantizer writes them. They are trained in units of their channel's largest weight, so that one
-             learning rate suits channels of any size. The channel's clipping point is trained too (LSQ, arXiv
-             1902.08153), starting where clipping and rounding together cost least. It never exceeds the largest
-             weight, so the trained weights, written back on their grid, get the same scale when the file is built.
-activations  asymmetric, one scale per tensor (symmetric for 16 bits); ranges start from calibration and are trained
+             learning rate suits large and small channels. The channel's clipping point is trained as well (LSQ, arXiv
+             1902.08153), starting where the sum of clipping error and rounding error is smallest. It never exceeds the
+             largest weight. The builder therefore computes the same scale again from the trained, rounded weights.
+activations  asymmetric, one scale per tensor (symmetric for 16 bits); the ranges start from calibration and are trained
 
-The recipe decides which constants and activations are quantized. Weights that several operators read are trained once.
-A constant that shares its bytes with another tensor of the file is not trained.
+The recipe decides which constants and activations are quantized. Weights that several operators read are one trained
+variable. A constant that shares its bytes with another tensor of the file is not trained.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def best_clips(weights: np.ndarray, axis: int, bits: int) -> np.ndarray:
 
 
 class Weights:
-    """Trained weights. Calling it returns the rounded weights that the quantized network uses."""
+    """The trained weights of one tensor. A call returns them rounded, as the quantized network uses them."""
 
     def __init__(self, tf: Any, start: np.ndarray, axis: int, bits: int, name: str) -> None:
         self._tf, self._top = tf, 2 ** (bits - 1) - 1
@@ -68,7 +68,7 @@ class Weights:
 
 
 class Bias:
-    """A trained float constant, in units of its mean absolute value."""
+    """A trained float constant. Its change is trained in units of the constant's mean absolute value."""
 
     def __init__(self, tf: Any, start: np.ndarray, name: str) -> None:
         self._start, self._unit = start, max(float(np.abs(start).mean()), 1e-2)
@@ -80,7 +80,7 @@ class Bias:
 
 
 class Range:
-    """The trained range of one activation, in units of the width of the calibrated range."""
+    """The trained range of one activation. Its ends are trained in units of the width of the calibrated range."""
 
     def __init__(self, tf: Any, low: float, high: float, bits: int, name: str) -> None:
         self._tf, self._bits = tf, bits
@@ -121,7 +121,7 @@ class FakeQuantized:
         self.ranges: dict[int, Range] = {}
 
     def constant(self, op: Op, position: int, values: np.ndarray) -> Weights | Bias | np.ndarray:
-        """The trained part or constant that an operator reads at this input in place of `values` of the file."""
+        """What an operator reads at input `position`: a trained part, or the file's `values` if it is not trained."""
         index = op.inputs[position]
         if index is None or index not in self._constant_tensors or op.kind not in BIAS_INPUT:
             return values
@@ -158,7 +158,7 @@ class FakeQuantized:
         return [variable for part in parts for variable in part.variables]
 
     def constants(self) -> dict[int, np.ndarray]:
-        """Tensor index -> constant of the trained file: weights on their grid, biases."""
+        """Tensor index -> trained constant for the file: weights (rounded) and biases."""
         trained: list[tuple[int, Weights | Bias]] = [*self.weights.items(), *self.biases.items()]
         return {index: np.asarray(part(), np.float32) for index, part in trained}
 

@@ -1,7 +1,7 @@
 """A float32 .tflite file as a functional tf_keras model: one layer per operator, any number of images per batch.
 
-The model maps the network's image to chosen tensors. `FakeQuantized` replaces constants that operators read by trained
-ones, and gives functions that are applied to activations. tf_keras is imported inside functions, in workers.
+The model maps the input image to chosen tensors. `FakeQuantized` supplies trained constants in place of those of the
+file, and functions that quantize activations. tf_keras is imported only inside functions, which run in workers.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def check_trainable(graph: Graph, ends: Iterable[int]) -> None:
 
 
 def functional(tf: Any, data: bytes, graph: Graph, ends: Sequence[int], parts: FakeQuantized | None = None) -> Any:
-    """A tf_keras.Model from the image to the tensors `ends`; without `parts` the float network itself.
+    """A tf_keras.Model from the image to the tensors `ends`.
 
-    Raises QuantizeError.
+    parts: the trained parts; None for the float network. Raises QuantizeError if an operator cannot be trained.
     """
     import tf_keras
 
@@ -94,7 +94,7 @@ def _applied(
 
 
 def _computed(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
-    """What the operator's function returns for these inputs. Raises Refused if it cannot be rebuilt."""
+    """The outputs of the operator's function for these inputs. Raises Refused if the operator cannot be rebuilt."""
     try:
         return OPERATORS[step.kind](tf, step, inputs)
     except (ValueError, TypeError, KeyError, IndexError, tf.errors.InvalidArgumentError) as error:
@@ -120,7 +120,7 @@ def _constants(data: bytes, graph: Graph, op: Op, parts: FakeQuantized | None, c
 
 @lru_cache(maxsize=1)
 def _layer_class() -> Any:
-    """The layer class of an operator, defined late because it needs tf_keras."""
+    """The layer class of an operator. It is defined inside a function because it needs tf_keras."""
     import tensorflow as tf
     import tf_keras
 

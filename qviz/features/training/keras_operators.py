@@ -2,9 +2,9 @@
 
     compute(tf, step, inputs) -> the outputs, for any number of images
 
-inputs    tensors in the operator's order: activations [batch, ...], float constants as stored in the file (CONV_2D
-          [out, h, w, in], DEPTHWISE_CONV_2D [1, h, w, out], FULLY_CONNECTED [out, in]); integer constants are numpy
-          arrays; an absent input is None
+inputs    in the operator's order: activations as tensors [batch, ...]; float constants in the layout of the file
+          (CONV_2D [out, h, w, in], DEPTHWISE_CONV_2D [1, h, w, out], FULLY_CONNECTED [out, in]); integer constants as
+          numpy arrays; None for an absent input
 batch     files are written for one image, but training uses several. An operator that would move the batch axis or mix
           it with another axis raises `Refused` with the reason
 
@@ -31,9 +31,9 @@ class Step:
     """One operator of the network.
 
     Attributes:
-        options: Its options, by the names of the schema.
-        shapes: Shapes of its outputs, for one image.
-        batched: Whether each input was computed from the image, so that its first axis is the batch.
+        options: Its options, under the names of TensorFlow Lite's schema.
+        shapes: Shape of each output, for one image.
+        batched: For each input, whether it was computed from the image. The first axis of such an input is the batch.
     """
 
     kind: str
@@ -49,7 +49,7 @@ Compute = Callable[[Any, Step, Sequence[Any]], Any]
 
 
 def activated(tf: Any, step: Step, values: Any) -> Any:
-    """The values after the activation that is fused into the operator."""
+    """Apply the activation function that is fused into the operator, if there is one."""
     name = step.option("fusedActivationFunction", "NONE")
     if name == "NONE":
         return values
@@ -59,14 +59,14 @@ def activated(tf: Any, step: Step, values: Any) -> Any:
 
 
 def batch_first(shape: Sequence[int]) -> list[int]:
-    """The output's shape for any number of images. Raises Refused if the first axis is not the batch."""
+    """The shape with -1 as its first size, for any number of images. Raises Refused if the first size is not 1."""
     if not shape or shape[0] != 1:
         raise Refused(f"its output {list(shape)} does not begin with the batch")
     return [-1, *shape[1:]]
 
 
 def axis_of(axis: int, rank: int) -> int:
-    """The axis counted from the front. Raises Refused for the axis of the batch."""
+    """The axis counted from the front, for a tensor with `rank` axes. Raises Refused if it is the batch axis."""
     axis = axis + rank if axis < 0 else axis
     if axis == 0:
         raise Refused("it works along the batch")
@@ -258,7 +258,7 @@ def _binary(name: str) -> Compute:
 
 
 def _aligned(tf: Any, step: Step, inputs: Sequence[Any]) -> list[Any]:
-    """The inputs with equal rank: axes are paired from the end, so axes of size 1 are inserted after the batch."""
+    """The inputs with equal rank, by inserting axes of size 1 after the batch: other axes are paired from the end."""
     rank = max(len(values.shape) for values in inputs)
     aligned = []
     for values, batched in zip(inputs, step.batched, strict=True):

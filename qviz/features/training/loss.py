@@ -3,15 +3,16 @@
 Every output is read as [batch, rows, columns]; a row is an anchor or a cell. The teacher's values on real images decide
 which columns are scores:
 
-score columns   nearly always close to "nothing here": probabilities, or logits whose sigmoid is (`OFTEN`, `RARE`).
-                Their loss is the divergence of two Bernoulli distributions, KL(teacher || student), summed over rows
-                and classes: a wrong object costs as much as a lost one, rows that both call background cost nothing.
-value columns   all others: box encodings, offsets, distances. Their loss is Huber's in units of the column's standard
-                deviation. Each row is weighted with the square of the teacher's best score in it, so that boxes count
-                where there are objects.
+score columns   probabilities that are below RARE in at least OFTEN of the rows, because most rows show no object; or
+                logits whose sigmoid has this property. Their loss is the divergence of two Bernoulli distributions,
+                KL(teacher || student), summed over rows and classes. A spurious object costs as much as a lost one; a
+                row that both networks call background costs nothing.
+value columns   all others: box encodings, offsets, distances. Their loss is the Huber loss in units of the column's
+                standard deviation. Each row is weighted with the square of the teacher's best score in it, so that
+                only boxes of objects count.
 
 Outputs with the same number of rows (boxes and classes of one head or level) share these weights. Inner tensors
-(`taps`) are compared too, each relative to the teacher's signal power there, which makes each layer converge in few
+(`taps`) are compared as well, each relative to the power of the teacher's tensor. Each layer then converges in few
 steps.
 """
 
@@ -24,9 +25,9 @@ from typing import Any
 import numpy as np
 
 OFTEN, RARE = 0.9, 0.1
-"""A score column is below the probability RARE in at least this share of its rows."""
+"""A score column is below the probability RARE in at least the share OFTEN of its rows."""
 BOX = 4
-"""An output with this number of columns holds boxes, whatever its values."""
+"""An output with this number of columns is read as boxes, whatever its values are."""
 SMALL = 1e-6
 
 
@@ -35,12 +36,13 @@ class Columns:
     """The columns of one output.
 
     Attributes:
-        scores: (columns,) whether each is a score column.
-        logits: Whether scores are logits, not probabilities.
+        rows: Number of rows.
+        scores: (columns,) bool, whether each column is a score column.
+        logits: Whether the scores are logits; otherwise they are probabilities.
         deviation: (columns,) standard deviation of the teacher's values.
         channels_first: Whether the output is [1, columns, rows], as in YOLOv8.
-        objectness: The column with the probability of any object (YOLOv5, YOLOX), or None; where it is small, the class
-            scores of the row are meaningless.
+        objectness: Index of the column with the probability of any object (YOLOv5, YOLOX), or None. The class scores of
+            a row with a small objectness have no meaning.
     """
 
     rows: int
@@ -52,7 +54,12 @@ class Columns:
 
 
 def columns_of(values: np.ndarray, objectness: int | None = None) -> Columns:
-    """The columns of one output. `values` are the teacher's values for some images, (images, ...)."""
+    """Describe the columns of one output.
+
+    Args:
+        values: (images, ...) the teacher's values of this output.
+        objectness: Index of the objectness column, or None.
+    """
     first = values.ndim == 3 and values.shape[1] < values.shape[2] / 4
     table = np.moveaxis(values, 1, -1) if first else values
     table = table.reshape(len(values), -1, values.shape[1] if first else values.shape[-1])
@@ -85,7 +92,7 @@ def head_loss(tf: Any, kinds: Sequence[Columns], teacher: Sequence[Any], student
 
 
 def tap_loss(tf: Any, teacher: Sequence[Any], student: Sequence[Any]) -> Any:
-    """The error power divided by the teacher's signal power, averaged over the tensors."""
+    """The power of the error divided by the power of the teacher's tensor, averaged over the tensors; a scalar."""
     shares = [
         tf.reduce_mean(tf.square(t - s)) / (tf.reduce_mean(tf.square(t)) + SMALL)
         for t, s in zip(teacher, student, strict=True)
@@ -119,7 +126,7 @@ def _best(tf: Any, kinds: Sequence[Columns], tables: Sequence[Any]) -> dict[int,
 
 
 def _divergence(tf: Any, kind: Columns, teacher: Any, student: Any) -> Any:
-    """Bernoulli KL divergence, element by element."""
+    """The KL divergence of Bernoulli distributions for each element."""
     if kind.logits:
         cross = tf.nn.sigmoid_cross_entropy_with_logits
         likely = tf.sigmoid(teacher)

@@ -37,7 +37,7 @@ from qviz.ui.page import Page
 STATE = "qviz_new_trained_variant"
 STEP_CHOICES = (60, 120, STEPS, 480, 960)
 OTHER_CHECKPOINTS = 3
-"""Checkpoints of unfinished trainings that stay in the cache folder; each has some tens of megabytes."""
+"""Maximum number of other trainings whose checkpoints stay in the cache folder, at tens of megabytes each."""
 
 
 def refusal(reference: LoadedModel, recipe: str, steps: int) -> str:

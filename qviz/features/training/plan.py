@@ -19,23 +19,32 @@ from qviz.tflite.inputs import input_size
 STEPS = 240
 MAX_STEPS = 100_000
 RATE, FINE_RATE = 1e-3, 1e-4
-"""Adam's learning rates for weights of fewer than 8 bits and of 8 bits, in units of each channel's largest weight: a
-change of much less than one quantization step is lost, a change of many steps is noise. The rate rises at first, then
-falls to 0."""
+"""Adam's learning rates for weights of fewer than 8 bits (RATE) and of 8 bits (FINE_RATE), in units of each channel's
+largest weight. Changes of much less than one quantization step would have no effect, and changes of many steps would be
+noise. The rate rises during the first WARM_UP steps, then falls to 0."""
 WARM_UP = 20
 _PIXELS = 8 * 300 * 300
-"""Maximum pixels of one batch: training on 8 images of 300 x 300 takes 3.5 GB."""
+"""Maximum number of pixels in one batch. A batch of 8 images of 300 x 300 takes 3.5 GB of memory."""
 MAX_BATCH, MIN_BATCH = 16, 2
 WITH_OBJECTNESS = ("yolov5", "yolox")
 BOX = 4
-"""Columns of a box; they come first."""
+"""Number of columns of a box, which come first; the objectness column follows them."""
 CODE = 1
-"""Increased when the same plan would give another result, so that older checkpoints are refused."""
+"""Version of the training code. It is increased if the same plan would give another result, so that older checkpoints
+are refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A plan. `recipe` is the recipe's name; `seed` determines the order of the images and their variations."""
+    """The plan of a training.
+
+    Attributes:
+        recipe: Name of the recipe.
+        steps: Number of steps.
+        batch: Number of images per step.
+        rate: Highest learning rate.
+        seed: Seed of the order of the images and of their augmentation.
+    """
 
     recipe: str
     steps: int = STEPS
@@ -77,8 +86,9 @@ def check_training(graph: Graph, recipe: Recipe) -> None:
 def trained_ends(graph: Graph) -> tuple[int, ...]:
     """The tensors on which student and teacher are compared: the outputs of the head before decoding.
 
-    A TFLite_Detection_PostProcess is left out: its input boxes and scores are trained. A LOGISTIC at the very end is
-    left out too, because logits carry more information than probabilities, and so are reshapes that drop the batch.
+    If the network ends in TFLite_Detection_PostProcess, these are its input boxes and scores. A final LOGISTIC is left
+    out, because logits contain more information than probabilities. Final reshapes that drop the batch axis are left
+    out as well.
     """
     post = next((op for op in graph.ops if op.kind == POST_PROCESS), None)
     ends = tuple(graph.outputs) if post is None else post.inputs[:2]
@@ -93,7 +103,10 @@ def objectness_column(graph: Graph) -> int | None:
 
 
 def _with_batch(graph: Graph, index: int) -> int:
-    """The tensor, or the last one before it that has a batch axis (NanoDet exports end in [rows, classes])."""
+    """The tensor if it has a batch axis, else the last one before it that has one.
+
+    Exports of NanoDet end in [rows, classes], without a batch axis.
+    """
     if graph.tensors[index].shape[:1] == (1,):
         return index
     while (before := _before(graph, index, {"RESHAPE", "TRANSPOSE", "SQUEEZE"})) != index:

@@ -8,12 +8,12 @@ from qviz.chart_style import GREY, variant_colour
 from qviz.features.training import QatResult
 
 SMOOTHED = 20
-"""Steps in the running mean."""
+"""Number of steps in the moving average."""
 TICKS = [digit * 10.0**power for power in range(-4, 4) for digit in (1, 2, 5)]
 
 
 def figure(result: QatResult, colour: str = variant_colour(0)) -> go.Figure:
-    """Loss against FP32 per step, on a logarithmic axis; during the training, with room for the remaining steps."""
+    """The loss of each step on a logarithmic axis. During the training, the x axis has room for the remaining steps."""
     chart = go.Figure()
     losses = result.losses
     steps = result.steps if result.built is None else len(losses)

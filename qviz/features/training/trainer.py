@@ -1,11 +1,12 @@
 """The worker's side of training: teacher, student and optimizer in one process, and the jobs that run some steps.
 
-The worker keeps them between jobs. A new worker continues from the checkpoint, so that a crash or kill only loses the
-steps since the last checkpoint. The same plan gives the same steps, whether it is interrupted or not.
+The worker keeps teacher, student and optimizer in memory between jobs. A new worker continues from the checkpoint, so
+that a crash only loses the steps since the last checkpoint. The same plan gives the same steps, whether the training is
+interrupted or not.
 
 A checkpoint is an .npz file of plain arrays (never unpickled) with every variable of the student and its optimizer, and
-the loss of every step. It is written to a temporary file and renamed, so that a kill leaves the previous one intact. It
-contains the digest of its training, so that no other training continues from it.
+the loss of every step. It is written to a temporary file that is then renamed, so that a crash leaves the previous
+checkpoint intact. It contains the digest of its training, so that no other training continues from it.
 """
 
 from __future__ import annotations
@@ -95,16 +96,23 @@ def _part(path: Path) -> Path:
 
 
 SAVING_SHARE = 0.05
-"""Of the time, for writing checkpoints."""
+"""Maximum share of the time that is spent on writing checkpoints."""
 SAMPLE_IMAGES = 16
-"""Images on which the teacher's outputs are examined."""
+"""Number of images on which the teacher's outputs are examined to find the score columns."""
 TOLERANCE = 1e-3
 """Largest error of the rebuilt network, in units of the output's largest value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A training in the form sent to a worker. `images`: zip archive, see `batches.packed`; `digest`: of the plan."""
+    """A training in the form in which it is sent to a worker.
+
+    Attributes:
+        model: The float32 .tflite file.
+        images: Zip archive of the images, see `batches.packed`.
+        digest: Digest of everything that determines the result, see `Plan.digest`.
+        checkpoint: Path of the checkpoint.
+    """
 
     model: Blob
     images: Blob
@@ -116,7 +124,10 @@ class Job:
 
 
 def train_job(job: Job, seconds: float) -> tuple[float, ...]:
-    """Run steps for some seconds, at least one. Returns the loss of every step so far. Raises QuantizeError."""
+    """Run at least one step, and further steps until `seconds` are over. Returns the loss of every step so far.
+
+    Raises QuantizeError.
+    """
     trainer = _trainer(job)
     end = time.monotonic() + seconds
     while len(trainer.losses) < job.plan.steps:
@@ -128,7 +139,7 @@ def train_job(job: Job, seconds: float) -> tuple[float, ...]:
 
 
 def finish_job(job: Job) -> tuple[bytes, dict[str, tuple[float, float]]]:
-    """The float32 file with the trained constants, and the trained ranges by tensor name."""
+    """(float32 .tflite file with the trained constants, tensor name -> trained range)."""
     trainer = _trainer(job)
     trainer.save(job, always=True)
     parts = trainer.parts
@@ -140,7 +151,7 @@ _warm: dict[str, Trainer] = {}
 
 
 def _trainer(job: Job) -> Trainer:
-    """The trainer of this worker; a new one continues from the checkpoint."""
+    """The trainer of this job in this worker. If there is none yet, a new one continues from the checkpoint."""
     if job.digest in _warm:
         return _warm[job.digest]
     _warm.clear()
@@ -209,7 +220,7 @@ class Trainer:
         return [*self.parts.variables, *self._optimizer.variables]
 
     def save(self, job: Job, always: bool) -> None:
-        """Write the checkpoint if it is due, or `always`."""
+        """Write the checkpoint if enough time has passed since the last one, or if `always`."""
         start = time.monotonic()
         if always or start >= self._next_save:
             values = [variable.numpy() for variable in self._state()]
