@@ -25,7 +25,7 @@ NEEDS_ANNOTATIONS = ("accuracy", "classes", "operating", "slices")
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Report(Result):
-    """A study, and the choice of sections that its page shows.
+    """A study, and the sections of it that the page shows.
 
     Attributes:
         study: All results that the page can show.
@@ -79,24 +79,25 @@ def report(
     video: str | PathLike[str] | None = None,
     every: int = 1,
 ) -> Report:
-    """The report on these models.
+    """Compute a study of these models, and return it as a report.
 
     Args:
-        models: The reference first.
-        dataset: Annotated images, for AP.
-        images: Images on which objects are compared; by default the dataset's.
-        sections: Names of `SECTIONS`; None: all that have content.
+        models: The models, the reference first.
+        dataset: Annotated images, for AP; None without annotations.
+        images: Images on which objects are compared; by default those of the dataset.
+        sections: Names in `SECTIONS`; None for all sections that have content.
         notes: Section -> text at the beginning of the section.
-        also: Names of `EXTRAS`, sections that take minutes and are computed only if named here or in `sections`.
+        also: Names in `EXTRAS`. These sections take minutes and are computed only if named here or in `sections`.
         name: Title of the page; by default the models' names.
-        shown: Names of the images to show; by default the worst.
+        shown: Names of the images to show; by default the worst images.
         score, iou: Minimum confidence of an object, and minimum IoU of a pair.
-        made: Date, command and digest of the dataset, to be shown on the page.
-        video: A video file or a folder of frames, for the section `video`; `every` is the step between its frames.
+        made: Date, command and digest of the dataset, which the page shows.
+        video: A video file or a folder of frames, for the section `video`.
+        every: Use every n-th frame of the video.
 
     Raises:
         ImageError: There is neither a dataset nor an image that can be read.
-        SettingsError: A section or an extra is unknown, or one that shows AP is named without annotations.
+        SettingsError: A section or an extra is unknown, or a section that needs annotations is named without any.
     """
     check_sections(sections, dataset is not None)
     extras = {*also, *(section for section in sections or () if section in EXTRAS)}
@@ -132,7 +133,11 @@ def check_sections(sections: Sequence[str] | None, annotated: bool) -> None:
 
 
 def report_command(models: Iterable[object], options: Mapping[str, Any], output: object) -> str:
-    """The shell command that makes a page. `options` maps names to values, or to lists for several words."""
+    """The shell command that makes a page.
+
+    Args:
+        options: Name of an option -> its value, or a list if the option takes several words.
+    """
     words = ["qviz", "report", *map(str, models)]
     for name, value in options.items():
         flag = "--" + name.replace("_", "-")
@@ -144,12 +149,15 @@ def report_command(models: Iterable[object], options: Mapping[str, Any], output:
 
 
 def save_study(study: Study, path: str | PathLike[str]) -> Path:
-    """Write a study to a file, which can be opened on another machine without the models. Raises SettingsError."""
+    """Write a study to a file and return its path. The file opens on another machine without the models.
+
+    Raises SettingsError if the file cannot be written.
+    """
     return _write(Path(path), study_bytes(study))
 
 
 def open_study(path: str | PathLike[str]) -> Study:
-    """The study in a file. Raises StudyError."""
+    """Read the study in a file. Raises StudyError if the file cannot be read or is not a valid study."""
     try:
         if Path(path).stat().st_size <= MAX_BYTES:
             return read_study(Path(path).read_bytes(), Path(path).name)

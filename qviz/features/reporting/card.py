@@ -1,6 +1,6 @@
-"""A model card: the numbers of a study that a reviewer asks for, as Markdown with a YAML head.
+"""A model card: the figures of a study that a reviewer needs, as Markdown with a YAML head.
 
-Nothing is computed: every figure comes from the study. Whatever the study does not contain is listed as missing.
+Every figure comes from the study; nothing is computed here. The card lists what the study does not contain.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Card(Result):
     """A model card.
 
     Attributes:
-        study: Where all its figures come from.
+        study: The study from which all figures of the card come.
         sections: Titles of its sections, in order.
     """
 
@@ -48,7 +48,10 @@ class Card(Result):
         raise SettingsError("A model card has no chart; qviz report makes a page with charts.")
 
     def save(self, path: str | PathLike[str]) -> Path:
-        """Write the Markdown (`.md` or any other suffix), its models (`.csv`) or its titles (`.json`)."""
+        """Write the card as Markdown (`.md` or any other suffix), the models (`.csv`) or the section titles (`.json`).
+
+        Returns the path.
+        """
         target = Path(path)
         if target.suffix in (".csv", ".json"):
             return Result.save(self, target)
@@ -112,7 +115,7 @@ def head(study: Study) -> dict[str, Any]:
 
 
 def yaml_lines(value: Any, indent: int = 0) -> list[str]:
-    """Plain data as YAML in block style; keys are our own, texts are quoted.
+    """The lines of plain data as YAML in block style. Texts are quoted; keys are not, so they must need no quotes.
 
     Example:
         >>> yaml_lines({"name": "a: b", "values": [1, 2]})

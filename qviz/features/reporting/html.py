@@ -1,9 +1,9 @@
 """The HTML file of a report, with plotly.js inlined once and all text from files escaped.
 
-The content security policy forbids all requests (except blob: URLs, with which a chart saves its picture) and all
-scripts but two, identified by their sha256. Browsers hash a script's text as it is in the file, in UTF-8, so the file
-must be written without changing its line ends. A further section is a row of `SECTIONS`, a row of `CONTENT` and a
-template.
+The content security policy forbids all requests (except blob: URLs, which a chart needs to save its picture) and all
+scripts but two, which are identified by their sha256. Browsers hash the text of a script as it is in the file, in
+UTF-8. The file must therefore be written without changing its line ends. A new section needs a row in `SECTIONS`, a row
+in `CONTENT` and a template.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ FILTERS = {
 
 
 MAX_ROWS = 12
-"""Classes and layers per variant in a table."""
+"""Maximum number of classes, and of layers, per variant in a table."""
 
 
 def _verdict(study: Study, charts: ReportCharts) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def _accuracy(study: Study, charts: ReportCharts) -> dict[str, Any]:
 
 
 def _operating(study: Study, charts: ReportCharts) -> dict[str, Any]:
-    """Precision, recall and false positives at the confidence in use, and what brings lost F1 back."""
+    """Precision, recall and false positives at the confidence in use, and the threshold that recovers lost F1."""
     operating = study.evaluation.operating if study.evaluation is not None else None
     assert operating is not None, "the section needs an operating point"
     names = [model.name for model in study.models]
@@ -178,7 +178,7 @@ def _layers(study: Study, charts: ReportCharts) -> dict[str, Any]:
 
 
 def _layers_of(study: Study, name: str) -> list[Any]:
-    """The layer to look at first, then the outliers."""
+    """The layers of a variant for the table: the one to look at first, then the outliers."""
     layers = study.layers[name].layers
     first, odd = worst_layer(layers), outliers(layers)
     shown = [layer for layer in layers if layer is first or layer.order in odd]
@@ -251,7 +251,7 @@ def render(study: Study, sections: Sequence[str] | None = None, notes: Mapping[s
     """The page as HTML.
 
     Args:
-        sections: Names from SECTIONS, in their order; None for all sections for which the study has content.
+        sections: Names in `SECTIONS`, in the order of the page; None for all sections for which the study has content.
         notes: Section -> text at the beginning of the section.
 
     Raises:

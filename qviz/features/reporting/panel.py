@@ -1,6 +1,6 @@
 """The Report page: the choices, the study, and the command that makes the same page from a shell.
 
-Only the study takes time to compute. When sections or notes change, the page is immediately made again from it.
+Only the study takes time to compute. When sections or notes change, the page is made again from the same study.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from qviz.ui.page import Page
 REQUEST = "qviz_report_request"
 NO_AP = "no AP"
 OFFERED = tuple(name for name in SECTIONS if name != "video")
-"""A video needs a file, so only the command line and Python have its section."""
+"""Sections that the page offers. Only the command line and Python have the section `video`, which needs a file."""
 DEFAULT_SECTIONS = tuple(name for name in OFFERED if name not in EXTRAS)
 
 
@@ -51,7 +51,7 @@ class Request:
 
     @property
     def options(self) -> StudyOptions:
-        """The choices that require computation; notes, title and most sections do not."""
+        """The choices that change the study. Notes, title and most sections only change the page."""
         return StudyOptions(shown=self.shown, layers="layers" in self.chosen.sections, score=self.score)
 
     @property
@@ -141,7 +141,7 @@ def study_of(here: Page, request: Request) -> Study | None:
 
 
 def show(here: Page, request: Request, study: Study) -> None:
-    """The page of the study, limited to the chosen sections that have content."""
+    """Draw the finished page with its downloads, limited to the chosen sections that have content."""
     sections = tuple(name for name in available(study) if name in request.chosen.sections)
     notes = tuple((name, text) for name, text in request.chosen.notes if name in sections)
     if not sections:
@@ -153,7 +153,7 @@ def show(here: Page, request: Request, study: Study) -> None:
 
 
 def _command(here: Page, source: Source | None, request: Request, chosen: Chosen) -> str:
-    """The shell command that makes the same page, in a folder that contains these files."""
+    """The shell command that makes the same page. It is to be run in a folder that contains the models and images."""
     sample = here.workspace.is_sample
     models = [("sample_data/models/" if sample else "") + model.name for model in here.loaded.all]
     default = tuple(name for name in DEFAULT_SECTIONS if source is not None or name not in NEEDS_ANNOTATIONS)

@@ -25,14 +25,26 @@ MAX_NOTE = 2000
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The chosen sections, in the order of the report, and (section, text) for each note."""
+    """The choices for a page.
+
+    Attributes:
+        sections: The chosen sections, in the order of the report.
+        notes: (section, text) for each note.
+    """
 
     sections: tuple[str, ...]
     notes: tuple[tuple[str, str], ...]
 
 
 def choose(offered: Sequence[str], default: Collection[str], key: str, slow: Collection[str] = ()) -> Chosen:
-    """The widgets for sections and notes. default: sections chosen at first; slow: sections that take minutes."""
+    """Draw the widgets for sections and notes, and return what the user chose.
+
+    Args:
+        offered: Sections that can be chosen.
+        default: Sections that are chosen at first.
+        key: Prefix of the widgets' keys.
+        slow: Sections that take minutes to compute.
+    """
     picked = st.pills(
         "Sections",
         offered,
@@ -81,7 +93,7 @@ def _files() -> LRUCache[Files]:
 
 
 def make(study: Study, chosen: Chosen, title: str = "", command: str = "") -> Files:
-    """The page and the study as files. Raises SettingsError, StudyError."""
+    """Make the page and the study file, both with this title and command. Raises SettingsError or StudyError."""
     named = replace(study, name=title or study.name)
     if command:
         named = replace(named, made=replace(study.made, command=command))
@@ -95,7 +107,7 @@ def make(study: Study, chosen: Chosen, title: str = "", command: str = "") -> Fi
 
 
 def show_file(files: Files, chosen: Chosen) -> None:
-    """The downloads, and the page in a frame."""
+    """Draw the download buttons, and the page in a frame."""
     left, right = st.columns(2)
     left.download_button(
         f"Download the page ({megabytes(len(files.page))})",
@@ -120,7 +132,7 @@ def show_file(files: Files, chosen: Chosen) -> None:
 
 
 def show(here: Page, study: Study) -> None:
-    """A saved study: the finding, one line per variant, the choice of sections, and the page."""
+    """Draw a saved study: the finding, one line per variant, the choice of sections, and the page."""
     page.verdict(headline(study), _origin(here, study))
     st.html(_findings(study))
     clicks.button(st, "Close this study", _close, "study-close", st.rerun)

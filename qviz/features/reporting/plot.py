@@ -1,7 +1,7 @@
-"""The charts of a report, numbered by `ReportCharts`, as JSON for a page without a server; and its pictures with boxes.
+"""The charts of a report, as JSON for a page without a server, and its pictures with boxes.
 
-The JSON of a figure contains no template: the page applies one to all figures, in its own colours. `INK` is replaced by
-the page's text colour in the browser.
+The JSON of a figure contains no template, because the page applies its own template to all figures. In the browser,
+`INK` is replaced by the page's text colour.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ INK = "#010203"
 
 @cache
 def plotly_js() -> str:
-    """plotly.js, 4.8 MB. It does not contain `</script`, so it can be inlined unchanged."""
+    """The text of plotly.js, 4.8 MB. It does not contain `</script`, so it can be inlined unchanged."""
     from plotly.offline import get_plotlyjs
 
     text: str = get_plotlyjs()
@@ -54,10 +54,10 @@ def figure_json(figure: go.Figure) -> str:
 
 
 MAX_CLASSES = 24
-"""Rows of a chart, so that it fits on a sheet of paper."""
+"""Maximum number of classes in a chart, so that the chart fits on a sheet of paper."""
 MAX_CURVES = 2
 MAX_BAR_CHARTS = 3
-"""Variants that get a chart of their classes."""
+"""Maximum number of variants that get a chart of their classes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +78,12 @@ class ReportCharts:
         self.colours = dict(zip((model.name for model in study.models), colours(len(study.models)), strict=True))
 
     def chart(self, title: str, figure: Any) -> Chart:
-        """The figure with the next number."""
+        """Give the figure the next number, and return it as a chart."""
         self.count += 1
         return Chart(self.count, title, figure_json(figure), int(figure.layout.height or 400))
 
     def accuracy(self) -> list[Chart]:
-        """The loss of each variant, and what kinds of errors the worst one adds."""
+        """Charts of the loss of each variant, and of the kinds of errors that the worst variant adds."""
         study, losses = self.study, self.study.losses
         if study.evaluation is None or not losses:
             return []
@@ -95,7 +95,7 @@ class ReportCharts:
         return [*charts, self.chart(f"What each kind of error costs: {study.reference.name} and {worst}", errors)]
 
     def classes(self) -> list[Chart]:
-        """Classes by variants, then those of the worst variants with their intervals."""
+        """A chart of the loss by class and variant, then one chart with intervals for each of the worst variants."""
         losses = self.study.losses
         names = [name for name, loss in losses.items() if shown_classes([loss])]
         names.sort(key=lambda name: -(losses[name].ap.value or 0.0))
@@ -110,7 +110,7 @@ class ReportCharts:
         return charts
 
     def layers(self) -> list[Chart]:
-        """All variants whose layers were run, in one chart."""
+        """One chart of the layer errors of all variants whose layers were run."""
         results = self.study.layers
         rows = [
             Row(
@@ -125,7 +125,7 @@ class ReportCharts:
         return [self.chart("Error along the network, SQNR in dB", layer_error_chart(rows))] if rows else []
 
     def robustness(self) -> list[Chart]:
-        """Value by severity, and what quantization adds to it."""
+        """Charts of the value by severity, and of the loss that quantization adds."""
         result = self.study.robustness
         if result is None:
             return []
@@ -138,7 +138,7 @@ class ReportCharts:
         return charts
 
     def slices(self) -> list[Chart]:
-        """The loss over the continuous traits whose curves vary most."""
+        """Charts of the loss over a trait, for the continuous traits whose curves vary most."""
         result = self.study.evaluation.slices if self.study.evaluation is not None else None
         curves = sorted(result.curves if result is not None else (), key=_variation, reverse=True)
         names = [model.name for model in self.study.variants]
@@ -166,14 +166,14 @@ class ReportCharts:
 
 
 def _variation(curve: TraitCurve) -> float:
-    """How far the losses of a curve are apart, of the variant for which they are farthest."""
+    """The largest difference between two losses on a curve, for the variant for which it is largest."""
     by_variant = zip(*([loss.loss.value or 0.0 for loss in point.losses] for point in curve.points), strict=True)
     return max((max(values) - min(values) for values in by_variant), default=0.0)
 
 
 MAX_ACROSS = 4
 MAX_BOXES = 300
-"""Boxes of one pane, to limit the size of the page."""
+"""Maximum number of boxes in one pane, which limits the size of the page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,10 +181,11 @@ class Box:
     """A box on a picture.
 
     Attributes:
-        change: Sets the style of its line.
-        tag: Text on the picture.
-        description: Shown on hovering.
-        pair: Number of the reference's object, the same in all panes; empty for a spurious one.
+        change: The object's change, which determines the style of the line.
+        x, y, width, height: Left, top and size in pixels of the original image.
+        tag: Text beside the box; may be empty.
+        description: Text of the tooltip.
+        pair: Number of the reference's object, the same in all panes; empty for a spurious object.
     """
 
     change: str
@@ -210,7 +211,13 @@ class Pane:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One image with a pane per model. `source`: a data URI; `unit`: pixels of the original per pixel of the pane."""
+    """One image with a pane per model.
+
+    Attributes:
+        width, height: Size of the original image in pixels.
+        source: The JPEG as a data URI.
+        unit: Pixels of the original image per pixel of a pane.
+    """
 
     number: int
     name: str
@@ -244,7 +251,7 @@ def _picture(number: int, study: Study, image: StudiedImage, colours: Mapping[st
 
 
 def _reference(objects: Sequence[ComparedObject], name: str, colour: str) -> Pane:
-    """The reference's objects, which the rows of any variant contain."""
+    """The pane of the reference. `objects` are those of any variant, because every variant's rows contain them."""
     rows = [row for row in objects if row.reference_box is not None]
     boxes = [
         _box("reference", colour, row.reference_box, row.label, f"{row.label} {row.reference_score:.2f}", row)
@@ -294,7 +301,7 @@ def _counts(objects: Sequence[ComparedObject]) -> str:
 
 
 def figure(report: Report) -> go.Figure:
-    """The loss of each variant, or the error along the network where nothing is annotated."""
+    """A chart of the loss of each variant or, if the study has no AP, of the layer errors; may be empty."""
     charts = ReportCharts(report.study)
     drawn = charts.accuracy() or charts.layers()
     return go.Figure(json.loads(drawn[0].json) if drawn else {})

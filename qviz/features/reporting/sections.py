@@ -1,4 +1,4 @@
-"""The sections of a report: title, and what a study needs for it. What each shows is in `html.CONTENT`."""
+"""The sections of a report: their titles, and what a study needs for each. `html.CONTENT` fills them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from qviz.errors import SettingsError
 from qviz.features.reporting.study import Study
 
 MAX_NOTE = 5000
-"""Characters of one note."""
+"""Maximum number of characters of one note."""
 ANNOTATIONS = "annotated images (--dataset) are needed"
 
 
@@ -20,7 +20,7 @@ class Section:
     Attributes:
         title: Its heading.
         has: Returns whether a study has content for it.
-        needs: What a study without content for it lacks.
+        needs: What is missing in a study without content for it, as a clause.
     """
 
     title: str
@@ -65,7 +65,7 @@ def available(study: Study) -> list[str]:
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Raises SettingsError for a name that is not a section."""
+    """Raise SettingsError for a name that is not a section."""
     for name in names:
         if name not in SECTIONS:
             raise SettingsError(f"{name!r} is not a section of the report; choose from {', '.join(SECTIONS)}.")

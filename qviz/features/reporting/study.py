@@ -1,12 +1,11 @@
 """A study: all results of a comparison of several models that a report shows, and how they were obtained.
 
-Models, variants of the comparison and losses of the evaluation have the same order, the reference first. Models are
-identified by `StudiedModel.name`, which is short and unique; two files may have the same name.
+Models, variants of the comparison and losses of the evaluation are in the same order, the reference first. Models are
+identified by `StudiedModel.name`, which is short and unique. File names are not unique.
 
-A study is saved as JSON with arrays and JPEGs in base64, so that it opens on another machine without the models. What
-is read from a file is checked against the field types (`qviz.result.decode`), then for consistency (`_faults`); nothing
-in it is executed. Raw detections are left out, because they would be most of the file and no page shows them; `qviz
-evaluate` computes them.
+A study is saved as JSON with arrays and JPEGs in base64, so that it opens on another machine without the models. The
+content of a file is checked against the field types (`qviz.result.decode`), then for consistency (`_faults`). Nothing
+in the file is executed. Raw detections are not saved, because they would be most of the file and no page shows them.
 """
 
 from __future__ import annotations
@@ -48,11 +47,11 @@ class StudiedModel:
     """One model of a study.
 
     Attributes:
-        name: Short and unique.
+        name: Name on the page, short and unique.
         file: Name of the file.
         bytes: Size of the file.
         facts: Bits, operators and input, in a few words each.
-        settings: How its images are prepared and its outputs are read.
+        settings: Settings by which its images are prepared and its outputs are decoded.
         sources: Setting -> where its value comes from.
         labels: Number of class names.
     """
@@ -71,7 +70,12 @@ class StudiedModel:
 
 @dataclass(frozen=True, slots=True)
 class StudiedImage:
-    """One image. `width` and `height` are those of the original, to which boxes refer; `jpeg` may be smaller."""
+    """One image of a study.
+
+    Attributes:
+        width, height: Size of the original image in pixels; boxes are in these pixels.
+        jpeg: The image as a JPEG, which may be smaller than the original.
+    """
 
     name: str
     digest: str
@@ -82,7 +86,19 @@ class StudiedImage:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """How a study was made. date: as given by the caller; compared: number of images on which objects were compared."""
+    """How a study was made.
+
+    Attributes:
+        date: Date as the caller gave it.
+        command: Shell command that makes the page.
+        versions: Name -> version of Python and of the packages that the figures depend on.
+        dataset, dataset_digest: Name and digest of the dataset.
+        images_digest: Digest of the compared images.
+        compared: Number of images on which objects were compared.
+        score, iou: Minimum confidence of an object, and minimum IoU of a pair.
+        ap_score: Minimum confidence of a detection that counts in AP.
+        layer_images: Number of images on which layer errors were measured.
+    """
 
     date: str = ""
     command: str = ""
@@ -108,11 +124,17 @@ class Diagnosed:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Study:
-    """A comparison of models. layers: by the variant's short name; evaluation, robustness, profile: None if not run.
+    """All results of a comparison of models.
 
-    experiments: By the variant's short name, of damaged ones: what comes back with operators in float.
-    diagnoses: By the variant's short name, of those that were diagnosed on the same images before.
-    videos: By the variant's short name, both models on the frames of a clip.
+    Attributes:
+        name: Title of the study.
+        models: The models, the reference first.
+        images: The images to show.
+        layers: Short name of a variant -> its layer errors.
+        evaluation, robustness, profile: None if they were not computed.
+        experiments: Short name of a damaged variant -> what comes back with operators in float.
+        diagnoses: Short name of a variant -> its diagnosis, if there was one on the same images.
+        videos: Short name of a variant -> the result of both models on the frames of a clip.
     """
 
     name: str
@@ -159,7 +181,7 @@ class Study:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """{"qviz_study": version, "study": all but the raw detections}"""
+        """The document `{"qviz_study": version, "study": fields}`, with all fields except the raw detections."""
         study = self
         if self.evaluation is not None:
             study = replace(self, evaluation=replace(self.evaluation, results=(), image_ids={}))
@@ -202,7 +224,7 @@ def read_study(data: bytes, name: str) -> Study:
 
 
 def is_study(data: bytes) -> bool:
-    """Whether a file begins as a study does."""
+    """Whether a file begins with the first key of a study; the rest is not checked."""
     return data[:64].lstrip().replace(b" ", b"").startswith(b'{"%s":' % KEY.encode())
 
 
@@ -254,11 +276,11 @@ IMAGES = range(13)
 SIDES = range(1, 65_536)
 JPEG = b"\xff\xd8\xff"
 HAS_NO_BOX = {Change.LOST: "variant", Change.SPURIOUS: "reference"}
-"""The model that has no box of an object with this change."""
+"""Change -> the model that has no box for such an object."""
 
 
 def _faults(study: Study) -> Iterator[str]:
-    """A clause for each inconsistency that the field types allow but that would break a page."""
+    """A clause for each inconsistency that would break a page, although the fields have the right types."""
     names = [model.name for model in study.models]
     if len(names) not in MODELS:
         yield f"it has {plural(len(names), 'model')}; {MODELS.start} to {MODELS.stop - 1} are allowed"
@@ -296,7 +318,7 @@ def _comparison_faults(study: Study) -> Iterator[str]:
 
 
 def _is_consistent(row: ComparedObject) -> bool:
-    """Whether every model that must have a box has one of four numbers and a score, and a pair has an IoU."""
+    """Whether each model that must have a box has one with four numbers and a score, and whether a pair has an IoU."""
     absent = HAS_NO_BOX.get(Change(row.change))
     boxes = {
         "reference": (row.reference_box, row.reference_score),

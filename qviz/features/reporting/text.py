@@ -1,7 +1,7 @@
 """A study in sentences: the finding, one line per variant, and what to do next.
 
-AP is in points (x100), losses are reference minus variant with their 95 % intervals. Each step is based on a figure of
-the study; if there is a command for it, the step names the command.
+AP is in points (x100). Losses are the reference's value minus the variant's, with 95 % intervals. Each step is based on
+a figure of the study and, if possible, has a command.
 """
 
 from __future__ import annotations
@@ -34,7 +34,14 @@ from qviz.structures import Loss
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The finding on one variant: a word for its agreement, a sentence on its loss, and one on a layer, or empty."""
+    """The finding on one variant.
+
+    Attributes:
+        name: Short name of the variant.
+        level: Word for its agreement, see `comparison.text.LEVELS`.
+        sentence: What it loses.
+        layer: Sentence on the cause or the layer with the largest fall; may be empty.
+    """
 
     name: str
     level: str
@@ -91,10 +98,10 @@ def _loss_sentence(loss: Loss) -> str:
 
 
 def _broken_at(study: Study, name: str, summary: Summary) -> str:
-    """`The largest fall, 21 dB, is at operator 12 (CONV_2D).`, and what an experiment brought back.
+    """Why a variant loses objects: its largest cause or, if it was not diagnosed, what its layers show.
 
-    If the variant was diagnosed, its largest cause instead. Empty if it is undamaged, if no layers were run, or if the
-    two models are not comparable.
+    The latter is e.g. `The largest fall, 21 dB, is at operator 12 (CONV_2D).`, and what an experiment brought back.
+    Empty if the variant is not damaged, if no layers were run, or if the two models cannot be compared.
     """
     if name in study.diagnoses:
         return cause_sentence(study.diagnoses[name])
@@ -109,23 +116,30 @@ def _broken_at(study: Study, name: str, summary: Summary) -> str:
 
 
 def cause_sentence(diagnosed: Diagnosed) -> str:
-    """The largest cause as the diagnosis names it, with the number of images that it was measured on."""
+    """The sentence of the largest cause of a diagnosis, with the number of images on which it was measured."""
     others = len(diagnosed.causes) - 1
     further = f" {plural(others, 'further cause')}." if others else ""
     return f"{diagnosed.causes[0].sentence}{further} Diagnosed on {plural(diagnosed.images, 'image')}."
 
 
 HARMLESS = 0.01
-"""AP that a variant may lose and still replace the reference: one point."""
+"""A variant can replace the reference if the upper end of the interval of its AP loss is at most this (one point)."""
 MIN_RECOVERED = 0.2
-"""Share of the lost F1 that another threshold must recover to be suggested."""
+"""Another threshold is suggested only if it recovers at least this share of the lost F1."""
 MIN_F1_LOST = 0.01
-"""F1 lost at the reference's threshold from which another threshold is suggested."""
+"""Another threshold is suggested only if the variant loses at least this much F1 at the reference's threshold."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What to do next. `name` is the model, or "" for all; `command` does it, or measures what is needed to decide."""
+    """One thing to do next.
+
+    Attributes:
+        name: Short name of the model; empty if the step concerns all models.
+        reason: The figure on which the step is based.
+        cure: What to do.
+        command: Command that does it, or that measures what is needed to decide; may be empty.
+    """
 
     name: str
     reason: str
@@ -134,11 +148,14 @@ class Step:
 
 
 MAX_FIRST = 5
-"""Steps on the first sheet of a report."""
+"""Maximum number of steps on the first sheet of a report."""
 
 
 def first_steps(steps: Sequence[Step]) -> tuple[list[Step], list[Step]]:
-    """(at most MAX_FIRST steps to begin with, the rest): the most serious one of each model, then the next ones."""
+    """(at most MAX_FIRST steps to begin with, the other steps).
+
+    The most serious step of every model comes first, then the second one of every model, and so on.
+    """
     ranks = Counter[str]()
     rounds = []
     for position, step in enumerate(steps):
@@ -150,7 +167,7 @@ def first_steps(steps: Sequence[Step]) -> tuple[list[Step], list[Step]]:
 
 
 def next_steps(study: Study) -> list[Step]:
-    """What to do next, the most serious first: faulty files, damaged variants, thresholds, missing measurements."""
+    """What to do next, by kind: first faulty files, then damaged variants, thresholds, and missing measurements."""
     return [
         *_warnings(study),
         *_damaged(study),
@@ -172,7 +189,7 @@ def _warnings(study: Study) -> Iterator[Step]:
 
 
 def _damaged(study: Study) -> Iterator[Step]:
-    """Trace the worst object, and try the worst layer in float."""
+    """Steps for damaged variants: build a diagnosis's cure, or trace the worst object and try operators in float."""
     for model in study.variants:
         summary, errors = study.summaries[model.name], study.layers.get(model.name)
         if summary.agreement is None or summary.agreement >= MIN_UNCHANGED or not study.images:
@@ -210,7 +227,7 @@ def _damaged(study: Study) -> Iterator[Step]:
 
 
 def _cure_step(study: Study, model: StudiedModel) -> Step:
-    """The largest cause and the first cure of a diagnosis."""
+    """The step for a diagnosed variant: its largest cause as the reason, and its first cure."""
     diagnosed = study.diagnoses[model.name]
     command = ["diagnose", study.reference.file, model.file, "--images", "IMAGES"]
     if diagnosed.cure:

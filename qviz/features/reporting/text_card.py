@@ -1,4 +1,4 @@
-"""The sections of a model card in Markdown. AP is x100; names from files cannot add markup of their own."""
+"""The sections of a model card in Markdown. AP is x100. Names from files are escaped."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ CONTENT: dict[str, Callable[[Study], Iterator[str]]] = {
     "Limits of these figures": _limits,
     "Repeat it": _repeat,
 }
-"""Title -> its paragraphs and tables."""
+"""Title of a section -> the function that yields its paragraphs and tables."""
 
 
 def _loss(loss: Loss) -> list[str]:

@@ -34,15 +34,15 @@ from qviz.structures.dataset import spread
 from qviz.structures.detections import CANDIDATE_FLOOR
 
 MAX_COMPARED = 200
-"""Images of a large set, spread evenly, on which objects are compared; AP is computed on all."""
+"""Maximum number of images, evenly spread over a larger set, on which objects are compared. AP is computed on all."""
 MAX_SHOWN = 12
 LAYER_IMAGES = 8
 EXPERIMENT_BELOW = 0.85
-"""Agreement below which a variant is damaged, so that operators are tried in float."""
+"""If the agreement of a variant is below this, it is damaged, and sets of its operators are run in float."""
 LAYER_VARIANTS = 2
 SIDES = (1024, 800, 640, 480, 360)
 JPEG_BUDGET = 1_900_000
-"""Maximum bytes of all JPEGs together; the longest side shrinks until they fit."""
+"""Maximum bytes of all JPEGs together. The largest of SIDES with which they fit is used."""
 INTEGER = {str(scheme) for scheme in (Scheme.INT8, Scheme.INT16X8, Scheme.MIXED)}
 PACKAGES = ("ai-edge-litert", "numpy", "opencv-python-headless", "pillow", "pycocotools", "scipy", "plotly")
 
@@ -52,7 +52,7 @@ class StudyOptions:
     """Options for the content of a study.
 
     Attributes:
-        name: Its title; empty for `float32 against int8, ...`.
+        name: Title of the study; if empty, `float32 against int8, ...`.
         shown: Names of the images to show; empty for the worst ones.
         images: Maximum number of images to show.
         layers: Whether the layers of the worst variants are examined.
@@ -81,11 +81,12 @@ def make_study(
     made: Provenance = Provenance(),
     diagnoses: Mapping[str, Diagnosis] | None = None,
 ) -> Study:
-    """The study of these models, the reference first: objects on `images`, and AP on `dataset` where there is one.
+    """Compute the study of these models: compare objects on `images` and, if there is a `dataset`, compute AP on it.
 
     Args:
-        diagnoses: Digest of a variant -> its diagnosis on (some of) the same images, whose causes are then named.
-        made: Date, command and digest of the dataset; the rest is filled in.
+        models: The models, the reference first.
+        made: Date, command and digest of the dataset; the other fields are filled in.
+        diagnoses: Digest of a variant -> its diagnosis on (some of) the same images. The study names its causes.
 
     Raises:
         ImageError: No image can be read.
@@ -116,7 +117,7 @@ def make_study(
 
 @dataclass(slots=True, eq=False)
 class _ComparedImages:
-    """The images of a comparison; `by_digest` and `unread` are filled while they are read."""
+    """The images of a comparison. `by_digest` and `unread` are filled in while the images are read."""
 
     images: Sequence[DatasetImage]
     by_digest: dict[str, DatasetImage] = field(default_factory=dict)
@@ -165,7 +166,10 @@ def _compared(
 def _layers(
     context: Context, study: Study, models: Sequence[LoadedModel], compared: _ComparedImages
 ) -> dict[str, LayerErrors]:
-    """Layer errors of the worst integer variants, or else of the worst variant; empty if TensorFlow runs the model."""
+    """Layer errors of the worst integer variants or, if there are none, of the worst variant.
+
+    Empty if TensorFlow runs the models.
+    """
     ranked = sorted(study.variants, key=lambda card: worst_first(study.summaries[card.name].agreement))
     integer = [card for card in ranked if card.scheme in INTEGER]
     chosen = {card.name for card in (integer or ranked[:1])[:LAYER_VARIANTS]}
@@ -178,7 +182,7 @@ def _layers(
 
 
 def _with_diagnoses(study: Study, diagnoses: Mapping[str, Diagnosis]) -> Study:
-    """The study with the causes that were confirmed before, and the experiments that confirmed them."""
+    """The study with the causes of these diagnoses, and the experiments that confirmed them."""
     rows = {card.name: diagnoses[card.sha256] for card in study.variants if card.sha256 in diagnoses}
     return replace(
         study,
@@ -195,7 +199,10 @@ def _diagnosed(result: Diagnosis) -> Diagnosed:
 def _experiments(
     context: Context, study: Study, models: Sequence[LoadedModel], compared: _ComparedImages
 ) -> dict[str, WhatIf]:
-    """What operators in float bring back, for damaged variants with measured layers but no such experiment yet."""
+    """Short name -> what comes back with operators in float.
+
+    Only for damaged variants whose layers were measured and that have no such experiment yet.
+    """
     images = compared.few(NAMING_IMAGES)
     return {
         card.name: what_if(
@@ -209,7 +216,10 @@ def _experiments(
 
 
 def worst_digests(comparison: Comparison, count: int = MAX_SHOWN) -> list[str]:
-    """Digests of the images with the most damage, relative to each variant's worst image so that all count equally."""
+    """Digests of the `count` images with the most damage, the worst first.
+
+    Damage is measured relative to the worst image of each variant, so that all variants count equally.
+    """
     damage: dict[str, float] = {}
     for variant in comparison.variants:
         damages = {image.digest: image.summary.damage for image in variant.images}
@@ -223,7 +233,7 @@ def worst_digests(comparison: Comparison, count: int = MAX_SHOWN) -> list[str]:
 def _pictures(
     context: Context, study: Study, compared: _ComparedImages, options: StudyOptions
 ) -> tuple[StudiedImage, ...]:
-    """The chosen images, or the worst ones, as JPEGs whose total size is within the limit."""
+    """The chosen images, or else the worst ones, as JPEGs that together fit into `JPEG_BUDGET`."""
     named = [digest for digest, image in compared.by_digest.items() if image.name in options.shown]
     digests = named[:MAX_SHOWN] or worst_digests(study.comparison, min(options.images, MAX_SHOWN))
     encoded = [compared.by_digest[digest].encoded() for digest in digests]
@@ -264,16 +274,16 @@ def versions() -> dict[str, str]:
 
 
 EXTRAS = ("robustness", "tradeoff", "slices")
-"""Sections that take minutes, computed only where they are named."""
+"""Sections that take minutes and are computed only on request."""
 MAX_SWEPT = 48
-"""Images, spread evenly, that the sweep runs on."""
+"""Maximum number of images, evenly spread, on which the sweep runs."""
 RUNS = 50
 MAX_FRAMES = 20_000
-"""Frames of a video that a study keeps."""
+"""Maximum number of frames of a video in a study."""
 
 
 def check_extras(also: Collection[str]) -> None:
-    """Raises SettingsError for a name that is not one of EXTRAS."""
+    """Raise SettingsError for a name that is not one of EXTRAS."""
     for name in also:
         if name not in EXTRAS:
             raise SettingsError(f"{name!r} cannot be added to a report; choose some of {', '.join(EXTRAS)}.")
@@ -303,16 +313,19 @@ def with_extras(
 
 
 def _sliced(context: Context, evaluation: Evaluation, dataset: Dataset) -> Evaluation:
-    """The evaluation with its slices; image names are left out except in slices that are significantly worse."""
+    """The evaluation with its slices. Only slices with a significant loss list the names of their images."""
     result = slices(context, evaluation, dataset)
     rows = tuple(row if row.significant else replace(row, image_names=()) for row in result.rows)
     return replace(evaluation, slices=replace(result, rows=rows))
 
 
 def with_videos(context: Context, study: Study, models: Sequence[LoadedModel], clip: Path, every: int = 1) -> Study:
-    """The study with both models, for each variant, on the frames of a clip; long ones are thinned to `MAX_FRAMES`.
+    """The study with, for each variant, the results of reference and variant on the frames of a clip.
 
-    Raises ImageError if the clip cannot be read.
+    At most `MAX_FRAMES` frames of each result are stored. Raises ImageError if the clip cannot be read.
+
+    Args:
+        every: Use every n-th frame.
     """
     videos = {}
     for card, variant in zip(study.variants, models[1:], strict=True):
