@@ -3,8 +3,8 @@
     same network? -> preparation of the images -> warnings about the file -> errors of layers -> sets of operators in
     float (`what_if`) -> which kind of fault (`causes`) -> objects that show it best (`tracing`) -> cures (`cures`)
 
-After each step the result so far is reported as a partial result. Everything is measured on at most `MAX_IMAGES`
-images, evenly spread over those given, so that the answer takes less than a minute.
+After each step, the result so far is reported as a partial result. Everything is measured on at most `MAX_IMAGES`
+images, evenly spread over the given ones, so that a diagnosis takes less than a minute.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def diagnose(
         images: At most `MAX_IMAGES` of them are used, evenly spread.
         score: Minimum confidence of an object, in [0, 1].
         iou: Minimum IoU of a matched pair, in (0, 1].
-        reference_path: How the commands of cures name the reference; by default its name.
+        reference_path: The reference's path in the commands of cures; by default the name of the reference.
 
     Returns:
         Causes, sorted by the share of the lost agreement that comes back without them, and cures, the best first.
@@ -86,7 +86,7 @@ def diagnose(
 
 
 class _Diagnosing:
-    """One diagnosis under way."""
+    """A running diagnosis. `run` does all steps."""
 
     def __init__(self, context: Context, measure: Measure, given: int, matching: Matching, path: str) -> None:
         self._context, self._measure, self._matching, self._path = context, measure, matching, path
@@ -152,7 +152,7 @@ class _Diagnosing:
         return self._report(causes=(cause,), cures=(cure,), warnings=tuple(warnings), complete=True)
 
     def _settings_cause(self) -> Cause | None:
-        """A cause if the variant prepares images differently and the reference's preparation brings something back."""
+        """A cause if the variant prepares images differently and the reference's settings bring objects back."""
         warning = next((one for one in self._result.warnings if one.code == "settings_differ"), None)
         if warning is None:
             return None
@@ -170,7 +170,7 @@ class _Diagnosing:
         return Cause("settings", "", f"{warning.message} {back}", (), explained, evidence=(evidence,))
 
     def _inside(self, settings: Cause | None) -> Diagnosis:
-        """The diagnosis with the causes inside the network. settings: the cause outside it, if there is one."""
+        """The diagnosis with the causes inside the network. settings: the cause in how images are prepared, or None."""
         self._step("Measuring the error of every layer")
         errors = layers(self._context.quiet(), self._reference, self._variant, self._measure.images[:LAYER_IMAGES])
         self._step("Running sets of operators in float")
@@ -201,7 +201,7 @@ class _Diagnosing:
         return cures_of(self._reference, self._variant, confirmation.sorted_causes, errors, together, self._path)
 
     def _traces(self) -> tuple[Trace, ...]:
-        """Quick traces of the objects that lost most, each on another image."""
+        """Quick traces of the objects that lost most score, at most one per image."""
         self._step("Tracing the objects that show it best")
         traces: list[Trace] = []
         for image in self._measure.most_affected(SHOWN_OBJECTS, with_scores=True):

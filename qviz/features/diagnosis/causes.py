@@ -1,8 +1,8 @@
-"""From trials to causes and suspects. Further experiments and the layers' figures show what kind of fault each is.
+"""Derive causes and suspects from trials. Further experiments and the layers' figures show what kind of fault each is.
 
-A cause brings back at least `MIN_EXPLAINED` of the lost agreement. A set that contains operators of a cause found
-before is left out, because it brings back the same objects. A set that brings back little alone is also a cause if it
-brings back that much in addition to the causes found before.
+A trial is a cause if it brings back at least `MIN_EXPLAINED` of the lost agreement, either alone or in addition to the
+causes that are confirmed already. A trial that shares most of its operators with a confirmed cause is left out, because
+it would bring back the same objects.
 """
 
 from __future__ import annotations
@@ -20,23 +20,26 @@ from qviz.formatting import plural, share, small_share
 
 MAX_CAUSES = 4
 ENOUGH = 0.8
-"""Share of the lost agreement that comes back without the causes from which operators before them are not tried."""
+"""If the causes together bring back at least this share of the lost agreement, the operators before them are not
+tried."""
 MAX_SUSPECTS, MAX_GROWING = 4, 1
-"""Number of suspects that are named, and how many of them may merely let the error grow, as every network has some."""
+"""Maximum number of suspects that are named, and of suspects whose only sign is a growing error. Every network has some
+operators at which the error grows."""
 MIN_FALL_DB = 6.0
-"""Growth of the error in one operator from which the operator looks wrong, because the error doubles."""
+"""An operator at which the SQNR falls by at least this many dB looks wrong, because 6 dB double the error."""
 FINE_WEIGHTS_DB = 35.0
-"""SQNR in dB from which 8-bit weights have no more than the usual rounding."""
+"""8-bit weights with at least this SQNR in dB have only the usual rounding error."""
 UNUSED = 0.5
-"""Share of a range without values from which the range is called too wide."""
+"""If at least this share of a range has no values, the range is called too wide."""
 COARSE_CHANNEL_DB, ZERO_CHANNEL_DB = 15.0, 1.0
-"""SQNR in dB below which one output channel of the weights is named as the fault, and below which it is lost."""
+"""SQNR in dB of one output channel of the weights. Below COARSE_CHANNEL_DB, the channel is named as the fault; below
+ZERO_CHANNEL_DB, its weights are said to be rounded to zero."""
 SHARED = ("class_index_shares_scale", "boxes_share_scale", "shared_concat_scale")
-"""Codes of warnings about values of different size on one scale."""
+"""Codes of the warnings that values of different size share one scale."""
 RANGES = ("sigmoid_saturated", "scores_below_one")
-"""Codes of warnings about a range that ends too early."""
+"""Codes of the warnings that a range ends too early."""
 SUSPICIOUS = ("range", "join", "layer", "lint", "input")
-"""Kinds of trials that are reported as suspects if they are no cause, because something about them looks wrong."""
+"""Kinds of trials that are reported as suspects if something about them looks wrong but they are not a cause."""
 
 
 class Confirmed:
@@ -58,7 +61,7 @@ class Confirmed:
         return frozenset(order for trial in self.trials for order in trial.orders)
 
     def add(self, trial: Trial) -> None:
-        """Add a trial as a cause if it brings something back, else as a suspect if something about it looks wrong."""
+        """Add a trial as a cause if it brings back enough, or else as a suspect if something about it looks wrong."""
         if any(self._covers(other, trial) for other in self.trials):
             return
         after: float | None = None
@@ -75,9 +78,10 @@ class Confirmed:
             self._add_suspect(suspect_of(self._trials, trial))
 
     def add_makers(self) -> None:
-        """If much stays lost, add the operator before a cause without which most more comes back, if there is one.
+        """If much of the agreement stays lost, look for one more cause among the operators directly before the causes.
 
-        Two faults in a row hide one another: weights that are mended multiply values that are too coarse.
+        The operator that brings back most in addition is added. Two consecutive faults hide each other: if only the
+        weights are corrected, they still multiply values that are too coarse.
         """
         before = self._trials.together(self.trials) if self.trials else None
         if before is None or before.explained >= ENOUGH or len(self.causes) >= MAX_CAUSES:
@@ -109,7 +113,7 @@ class Confirmed:
 
 
 def confirmed(trials: Trials, experiment: WhatIf, warnings: Iterable[Warning]) -> Confirmed:
-    """Causes and suspects: the set that the experiment names, then what warnings name, then the other sets."""
+    """The causes and suspects. Tried in this order: the set that the experiment names, warnings, the other sets."""
     result = Confirmed(trials)
     named, others = chosen_sets(experiment)
     exact_input = trials.of_input()
@@ -131,7 +135,10 @@ def confirmed(trials: Trials, experiment: WhatIf, warnings: Iterable[Warning]) -
 
 
 def cause_of(trials: Trials, trial: Trial, after: float | None) -> Cause:
-    """A confirmed cause with its kind, sentence and evidence."""
+    """The confirmed cause for a trial, with its kind, sentence and evidence.
+
+    after: share of the lost agreement that it brings back in addition to the causes before it, or None.
+    """
     where = f"on {plural(trials.images, 'image')}"
     evidence = [Evidence("of the lost agreement comes back in float", 100 * trial.explained, "%", where)]
     code, finding, further = _kind(trials, trial)
@@ -157,7 +164,7 @@ def cause_of(trials: Trials, trial: Trial, after: float | None) -> Cause:
 
 
 def _kind(trials: Trials, trial: Trial) -> tuple[str, str, list[Evidence]]:
-    """(code, what is wrong in a sentence, figures)."""
+    """(code of the cause, a sentence that says what is wrong, figures)."""
     warning, layer = trial.warning, _worst_layer(trials, trial)
     if warning is not None and warning.code == "saturated_bias":
         return "bias", warning.message, []
@@ -175,7 +182,7 @@ def _kind(trials: Trials, trial: Trial) -> tuple[str, str, list[Evidence]]:
 
 
 def _weights_or_activations(trials: Trials, trial: Trial, layer: LayerError | None) -> tuple[str, str, list[Evidence]]:
-    """What `_kind` returns, decided by running the operators in float with the variant's own weights."""
+    """The same as `_kind`, decided by running the operators in float with the variant's own weights."""
     if trial.explained < MIN_EXPLAINED:  # a cause only after others: alone, its own weights show nothing
         if layer is not None and _channel_db(layer) < COARSE_CHANNEL_DB:
             return "weights", _weights_sentence(trials, trial), _figures(trials, layer)
@@ -263,7 +270,7 @@ def _figures(trials: Trials, layer: LayerError | None) -> list[Evidence]:
 
 
 def suspect_of(trials: Trials, trial: Trial) -> Cause | None:
-    """A suspect: what looked wrong about a trial, and that it is no cause; None if nothing looked wrong."""
+    """The suspect for a trial that is not a cause: says what looked wrong about it; None if nothing looked wrong."""
     layer = _worst_layer(trials, trial)
     look = next(_looks(trial, layer, trials.layer_images), None)
     if look is None:

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _written(result: Diagnosis, path: Path) -> dict[str, str]:
-    """Write the file of the best cure; returns its name for the JSON, or nothing if the cure does not hold."""
+    """Write the file of the best cure. Returns its name for the JSON; empty if it is not better on other images."""
     if result.built is None:
         return {}
     options.remark_warnings(result.built.warnings)
@@ -75,7 +75,7 @@ def _written(result: Diagnosis, path: Path) -> dict[str, str]:
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Raises SettingsError or DatasetError for options that cannot be combined."""
+    """Raise SettingsError or DatasetError for options that cannot be combined."""
     if not args.images and args.dataset is None:
         raise DatasetError("No image is given; give --images PATH..., or annotated images with --dataset FILE.")
     if args.max_ap_loss is not None and args.dataset is None:

@@ -1,8 +1,8 @@
 """What may bring back lost objects. Each row of `CURES` is one cure, with the causes that it removes.
 
 A row has a sentence that says what is done, the command for it, and the options with which qviz builds it. The
-prediction is what came back when the operators of the cause ran in float. A cure that works in another way has no
-prediction; it must be built and measured.
+predicted effect of a cure is what came back when the operators of the cause ran in float. For a cure that works in
+another way, nothing is predicted: it must be built and measured.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ INSIDE = frozenset({"activations", "clipping", "shared_scale", "weights", "bias"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
-    """What a cure is chosen for.
+    """The models and causes for which a row of `CURES` makes a cure.
 
     Attributes:
-        causes: The confirmed causes that the row answers, the largest first.
-        orders: Operators of the reference's file that are paired with those of the causes.
-        together: The agreement without all of these causes; None if it was not measured.
+        causes: The confirmed causes that the row removes, the largest first.
+        orders: Operators of the reference's file that are paired with the operators of the causes.
+        together: The agreement with all of these causes removed; None if it was not measured.
         recipe: The recipe by which the variant was probably built.
     """
 
@@ -60,7 +60,7 @@ class Means:
         code: Name of the cure.
         answers: Codes of the causes that it removes.
         sentence: Returns a sentence that says what is done.
-        plan: Returns how it is built; None if it does not apply to the case.
+        plan: Returns how the cure is built; None if the cure does not apply to the case.
         predicted: Whether running the operators in float predicts its effect.
         integers_only: Whether the file computes on integers alone.
     """
@@ -149,7 +149,7 @@ CURES: tuple[Means, ...] = (
         integers_only=True,
     ),
 )
-"""All cures; those with equal predictions are listed in this order."""
+"""All cures. Cures with equal predictions and file sizes are listed in this order."""
 
 
 def command_of(plan: Plan, reference: str, calibration: str = CALIBRATION, output: str = OUTPUT) -> str:
@@ -173,13 +173,14 @@ def cures_of(
     together: Callable[[Sequence[Cause]], Estimate | None],
     name: str,
 ) -> tuple[Cure, ...]:
-    """The cures of some causes, the best prediction first (to two decimals, as shown), then those without one.
+    """The cures of some causes, the best predicted agreement first. Cures without a prediction come last.
 
-    Of cures with equal predictions, the one with the smaller file comes first.
+    Predictions are compared with two decimals, as they are shown. Of cures with equal predictions, the one with the
+    smaller file comes first.
 
     Args:
-        errors: Pairs of the two models' operators.
-        together: Returns the agreement without some of the causes.
+        errors: Layer errors, which contain the pairs of the two models' operators.
+        together: Returns the agreement if some of the causes are removed.
         name: The reference in commands, e.g. its path.
     """
     cures = [
@@ -233,7 +234,7 @@ def _cure(means: Means, case: Case, plan: Plan, name: str) -> Cure:
 
 
 def _bytes(case: Case, plan: Plan) -> int | None:
-    """Expected size: the variant's, and three bytes more for each weight that is kept in float."""
+    """Expected size of the file in bytes: the variant's, plus three bytes for each weight that is kept in float."""
     if plan.recipe not in (case.recipe, "int16x8") or case.variant.scheme is Scheme.FLOAT32:
         return None
     in_float = case.orders if "keep_operators" in plan.options else ()

@@ -1,9 +1,9 @@
 """Build the cures of a diagnosis and measure them on images used neither for the diagnosis nor for calibration.
 
-The images are divided at random into two halves, as in a rescue: the diagnosis and the choice among the built files use
-the first half; the reported figures are measured on the second. Calibration images are left out of both. If the chosen
-file is not better than the variant on the second half, it is not offered: few objects can point to a cause that other
-images do not have.
+The images are divided at random into two halves, as in a rescue. The diagnosis and the choice among the built files use
+the first half; the reported figures are measured on the second half. Neither half contains calibration images. If the
+chosen file is not better than the variant on the second half, it is not offered, because a few objects may point to a
+cause that other images do not have.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MAX_BUILT = 4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Trial:
-    """One built cure. on_search: its AP or agreement on the images on which the choice is made."""
+    """One built cure. on_search: its AP or agreement on the first half, by which the best cure is chosen."""
 
     cure: Cure
     built: Built
@@ -40,7 +40,7 @@ class _Trial:
 
 
 def split(dataset: Dataset, calibration: Sequence[EncodedImage]) -> tuple[Dataset, Dataset]:
-    """(images to diagnose and search on, images to report on), without those of the calibration.
+    """(images to diagnose and choose on, images to report on), both without the calibration images.
 
     Raises DatasetError if fewer than eight images are left.
     """
@@ -63,14 +63,14 @@ def fixed(
     data: tuple[Dataset, Dataset],
     integers_only: bool = False,
 ) -> Diagnosis:
-    """The diagnosis with its built cures measured, the best first.
+    """Build the cures of a diagnosis and measure them. Returns the diagnosis with the measured cures, the best first.
 
-    `built` is the file of the best one; None if it is not better than the variant on the second half.
+    Its `built` is the file of the best cure, or None if that is not better than the variant on the second half.
 
     Args:
         source: The reference as builders read it.
         data: The two halves that `split` returned.
-        integers_only: Whether to build only cures that compute on integers alone.
+        integers_only: Whether to build only files that compute on integers alone.
 
     Raises:
         Cancelled.

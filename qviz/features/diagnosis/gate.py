@@ -1,4 +1,4 @@
-"""Whether a diagnosed variant keeps a limit: a minimum agreement, or a maximum loss of AP."""
+"""Check whether a diagnosed variant is within a limit: a minimum agreement, or a maximum loss of AP."""
 
 from __future__ import annotations
 
@@ -24,7 +24,13 @@ def gated(
 ) -> Diagnosis:
     """The diagnosis with the outcome of the gate; unchanged if no limit is given.
 
-    Raises SettingsError if the gate cannot decide.
+    Args:
+        dataset: Annotated images, for the loss of AP.
+        min_agreement: Minimum agreement, in [0, 1].
+        max_ap_loss: Maximum loss of AP.
+
+    Raises:
+        SettingsError: The gate cannot decide.
     """
     if min_agreement is not None:
         if result.agreement is None:

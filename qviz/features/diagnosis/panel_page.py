@@ -24,9 +24,9 @@ from qviz.ui.page import Page
 from qviz.ui.results import Preview, redraw_while_pending
 
 STATE = "qviz_cure"
-"""Session key: the variant that this browser session builds, an object from `building.panel`."""
+"""Key in the session state of the cure that this browser session builds, a `building.panel.NewVariant`."""
 PICTURE = 480
-"""Pixels of a picture's longer side."""
+"""Length of a picture's longer side in pixels."""
 MAX_ORDERS = 60
 """Maximum number of characters for operator numbers beside a cause."""
 

@@ -13,7 +13,7 @@ OTHER = "#cfe0ee"
 
 
 def colour_of(number: int) -> str:
-    """The colour of a cause, counted from 0."""
+    """The colour of cause `number`, where 0 is the largest cause."""
     return CAUSES[min(number, len(CAUSES) - 1)]
 
 

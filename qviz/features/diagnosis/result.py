@@ -1,4 +1,4 @@
-"""What a diagnosis returns. Shares and agreements are in [0, 1]; operators are indices in the variant's file, from 0.
+"""The result of a diagnosis. Shares and agreements are in [0, 1]; operators are indices in the variant's file, from 0.
 
 explained   share of the lost agreement that comes back if this cause alone is removed, measured by running the images
             again; None if it cannot be measured
@@ -21,13 +21,14 @@ from qviz.formatting import plural, share
 from qviz.result import Result
 
 MIN_EXPLAINED = 0.05
-"""Share of the lost agreement that must come back for something to be a cause."""
+"""Minimum share of the lost agreement that comes back without a cause; a fault with less is only a suspect."""
 GOOD = 0.95
-"""Agreement from which a variant has lost little."""
+"""A variant with at least this agreement has lost little."""
 MIN_CHANGED, LITTLE_LOST = 5, 0.9
-"""Fewer lost, spurious and relabelled objects, at this agreement or more, are due to chance; no cause is sought."""
+"""If fewer than MIN_CHANGED objects are lost, spurious or relabelled and the agreement is at least LITTLE_LOST, the
+changes may be due to chance, and no cause is sought."""
 HALF = 0.5
-"""If the causes together bring back less than this share of the loss, the text says that the rest has no cause."""
+"""If the causes together bring back less than this share of the loss, the verdict says that the rest is unexplained."""
 
 TITLES: Mapping[str, str] = {
     "not_same_network": "It is not the same network",
@@ -55,15 +56,15 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """A cause, or a suspect that proved to be none.
+    """A confirmed cause, or a suspect that proved not to be a cause.
 
     Attributes:
         code: A key of `TITLES`.
-        subject: Its name in a sentence, e.g. `operators 8-24`; empty if it is not inside the network.
-        operators: Its operators; empty only if it is not inside the network.
+        subject: Name of its operators in a sentence, e.g. `operators 8-24`; empty if it is outside the network.
+        operators: Indices of its operators; empty only if it is outside the network.
         explained, low, high: Share of the lost agreement that comes back, and its 95 % interval over images.
-        after_others: Share that comes back in addition to the causes found before, if that is more than it brings back
-            alone; else None.
+        after_others: Share that comes back in addition to the causes confirmed before, if this is more than
+            `explained`; else None.
     """
 
     code: str
@@ -86,7 +87,12 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """An agreement or AP, predicted or measured, with its 95 % interval over images."""
+    """An agreement or AP in [0, 1], predicted or measured, with its 95 % interval over images.
+
+    Attributes:
+        measure: `agreement` or `ap`.
+        images: Number of images.
+    """
 
     measure: str
     value: float | None
@@ -115,12 +121,13 @@ class Cure:
     """One way to bring back what was lost.
 
     Attributes:
+        code: Name of the cure, see `cures.CURES`.
         sentence: What is done.
         command: The command that does it; empty if qviz has none.
         answers: Codes of the causes that it removes.
-        bytes: Size of the file, expected before it is built; None if unknown.
-        predicted: Estimate from running the images with the cause removed, without building; None if that shows
-            nothing.
+        bytes: Size of the file, an expected size before it is built; None if unknown.
+        predicted: Estimate from running the images with the cause removed, without building the file; None if this does
+            not predict the effect of the cure.
         measured: Estimate for the built file; None before it is built.
         integers_only: Whether the file computes on integers alone.
         plan: How qviz builds it; None if qviz cannot build it.
@@ -149,7 +156,13 @@ class SameNetwork:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """A limit that the user gave. limit: minimum agreement, or maximum loss of AP; value: what was measured."""
+    """The outcome of a limit that the user gave.
+
+    Attributes:
+        measure: `agreement` or `ap`.
+        limit: Minimum agreement, or maximum loss of AP.
+        value: The measured agreement or loss.
+    """
 
     measure: str
     limit: float
@@ -170,12 +183,12 @@ class Diagnosis(Result):
             it adds.
         changed: Number of lost, spurious and relabelled objects together.
         causes: The causes, by descending `explained`.
-        suspects: What looked wrong and was tried, but brings back nearly nothing.
-        together: Share of the lost agreement that comes back without any of the causes inside the network.
-        whole: Share that comes back with all operators in float that can run in float.
+        suspects: Faults that looked wrong and were tried, but bring back nearly nothing.
+        together: Share of the lost agreement that comes back if all causes inside the network are removed together.
+        whole: Share of the lost agreement that comes back if every operator that can run in float does.
         cures: The cures, the best first.
         traces: Traces of the objects that show the loss best, with the operators at which they are lost.
-        experiment: The sets of operators that were run in float; other pages read it.
+        experiment: The sets of operators that were run in float; other pages show it, too.
         complete: False for a partial result.
         built: The file of the best cure, if it was built and is better than the variant on other images.
         before: Estimate for the variant on the images on which built cures were measured; None if none was built.
@@ -220,7 +233,7 @@ class Diagnosis(Result):
 
     @property
     def cure_holds(self) -> bool | None:
-        """Whether the best built cure is better than the variant on images that nothing else used.
+        """Whether the best built cure is better than the variant on images that were used for nothing else.
 
         None if no cure was built.
         """

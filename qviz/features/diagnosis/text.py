@@ -6,7 +6,7 @@ from qviz.features.diagnosis.result import Cause, Cure, Diagnosis, Estimate, Evi
 from qviz.formatting import UNKNOWN, interval, megabytes, plural, points, score, share
 
 MIN_SHARE = 0.005
-"""Share of the lost agreement below which nothing comes back; a negative share is no gain either."""
+"""A smaller share of the lost agreement, or a negative one, is called nothing."""
 
 
 def verdict(result: Diagnosis) -> str:
@@ -69,14 +69,14 @@ def cure_figures(result: Diagnosis, cure: Cure) -> list[str]:
 
 
 def best_cure(result: Diagnosis) -> Cure | None:
-    """The cure to offer first; None if no cure has a command, or if the best one does not hold on other images."""
+    """The cure to offer first; None if no cure has a command, or the best built one is not better on other images."""
     if result.cure_holds is False:
         return None
     return next((cure for cure in result.cures if cure.command), None)
 
 
 def no_cure(result: Diagnosis) -> str:
-    """A sentence if the best cure that was built is not better than the variant on other images; else empty."""
+    """A sentence that says so if the best built cure is not better than the variant on other images; else empty."""
     if result.cure_holds is not False or result.before is None:
         return ""
     name = "AP" if result.before.measure == "ap" else "agreement"
@@ -88,7 +88,10 @@ def no_cure(result: Diagnosis) -> str:
 
 
 def measured_sentence(names: tuple[str, str], agreements: tuple[float | None, float | None], images: int) -> str:
-    """What a built cure measured beside the variant, and whether it helps. names, agreements: of variant and cure."""
+    """A sentence on the measured agreement of a built cure and of the variant, and whether the cure helps.
+
+    names, agreements: (of the variant, of the cure); images: number of images.
+    """
     (variant, cure), (before, after) = names, agreements
     text = (
         f"Measured: {cure} has an agreement of {score(after)} on {plural(images, 'image')},"
@@ -99,7 +102,7 @@ def measured_sentence(names: tuple[str, str], agreements: tuple[float | None, fl
 
 
 def why(result: Diagnosis | None) -> str:
-    """A sentence for other pages with the largest cause; the verdict if none was found, empty while that is open."""
+    """A sentence for other pages with the largest cause. If there is no cause: the verdict, or empty while it runs."""
     if result is None or not result.causes:
         return "" if result is None or not result.complete else result.verdict
     return result.causes[0].sentence

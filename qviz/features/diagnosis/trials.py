@@ -1,6 +1,6 @@
 """The experiments of a diagnosis: sets of operators in float, and the agreement that each brings back.
 
-The candidates are those of `what_if` and the operators that warnings about the file name. All are measured on the same
+Tried are the sets of `what_if`, and the operators that warnings about the file name. All are measured on the same
 images, so that a set has the same figure on every page.
 """
 
@@ -36,7 +36,7 @@ class Trial:
     """One set of operators in float, measured.
 
     Attributes:
-        kind: A kind of `what_if`, or `lint`, `input` or `together`.
+        kind: A kind of set in `what_if` (see `FloatSet`), or `lint`, `input` or `together`.
         orders: Operators of the variant.
         chosen: The operators in float with their conditions, as they were run.
         subject: Name of the set in a sentence.
@@ -101,11 +101,11 @@ class Trials:
         return self.of(row.kind, frozenset(row.orders), row.subject)
 
     def of_warning(self, warning: Warning) -> Trial:
-        """The trial of the operators that a warning names, with those that share their scale or read their range."""
+        """The trial of the operators that a warning names, with the operators that share their scale or read them."""
         return self.of("lint", self.orders_of(warning), self.name(warning.operators), warning)
 
     def orders_of(self, warning: Warning) -> Orders:
-        """The operators that must run in float to remove what a warning is about."""
+        """The operators that must run in float to remove the fault that a warning describes."""
         orders: Orders = frozenset()
         for order in warning.operators:
             op = self.graph.ops[order]
@@ -115,7 +115,7 @@ class Trials:
         return with_conversions(self.graph, orders)
 
     def of_input(self) -> Trial | None:
-        """The trial of FP32's pixels in place of the variant's integer input; None if the input is float."""
+        """The trial with FP32's pixels in place of the variant's integer input; None if the input is float."""
         tensor = self.graph.input_tensors()[0]
         readers = [op.order for op in self.graph.ops if tensor.index in op.inputs]
         if tensor.dtype in FLOATS or not readers:
@@ -124,7 +124,7 @@ class Trials:
         return self.of("input", chosen, self.name(readers))
 
     def makers(self, orders: Orders) -> list[Orders]:
-        """The operators that compute what these read, each with its conversions; the last `MAX_MAKERS` of them."""
+        """The operators directly before these, each with its conversions: the last `MAX_MAKERS` in the file's order."""
         read = {index for order in orders for index in self.graph.ops[order].inputs}
         before = (op.order for op in reversed(self.graph.ops) if op.order not in orders and read & set(op.outputs))
         sets = (with_conversions(self.graph, frozenset({order})) - orders for order in islice(before, MAX_MAKERS))
@@ -136,7 +136,10 @@ class Trials:
         return self.of("layer", orders, self.name(named or sorted(orders)))
 
     def with_own_weights(self, trial: Trial) -> Trial:
-        """The trial of these operators in float with the variant's weights: what comes back is due to activations."""
+        """The trial of the same operators in float, but with the variant's weights.
+
+        The agreement that comes back was lost by activations, not by weights.
+        """
         chosen = Float(trial.orders, own_weights=True, exact_input=trial.chosen.exact_input)
         return self.of(trial.kind, chosen, trial.subject)
 
@@ -148,7 +151,7 @@ class Trials:
         return self.of("together", Float(orders, exact_input=exact_input), "")
 
     def gain(self, before: Trial, after: Trial) -> tuple[float, float | None]:
-        """(share of the lost agreement that one trial brings back more than another, lower end of its interval)."""
+        """(share of the lost agreement that `after` brings back in addition to `before`, lower end of its interval)."""
         first, second = (self._measure.counts(trial.chosen) for trial in (before, after))
         base, less, more = (agreement(rows, self._weights) for rows in (self._base, first, second))
         with np.errstate(divide="ignore", invalid="ignore"):
