@@ -17,12 +17,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
-from functools import partial
-from typing import Any, TypeVar
+from functools import partial, wraps
+from typing import Any, ParamSpec, TypeVar
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+P = ParamSpec("P")
 CLICK_SECONDS = 10.0
 """A recorded click is valid for this long."""
 WAITING = "qviz_callbacks"
@@ -86,6 +87,36 @@ def finish_callbacks(is_same_page: bool) -> None:
     if not is_same_page:
         waiting.clear()
     _complete(waiting)
+
+
+def fragment(run_every: float | None = None) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """A decorator like `st.fragment`: Streamlit can run this part of a page alone, also every `run_every` seconds.
+
+    If an interrupted run left a callback, a run of the part alone calls it and then reruns the page. Otherwise the part
+    would draw its widgets with the values of before, and what the user chose would be lost.
+    """
+
+    def decorate(draw: Callable[P, None]) -> Callable[P, None]:
+        @wraps(draw)
+        def run(*args: P.args, **options: P.kwargs) -> None:
+            if st.session_state.get(WAITING):  # never in a run of the page: it begins with `finish_callbacks`
+                finish_callbacks(is_same_page=True)
+                st.rerun()
+            draw(*args, **options)
+
+        return st.fragment(run, run_every=run_every)
+
+    return decorate
+
+
+def show_value(key: str, value: object) -> None:
+    """Set the value of the widget with this key, before it is drawn, if it shows another one.
+
+    Streamlit sends each value that is set to the browser, also an equal one. If the user moves the widget meanwhile,
+    it jumps back when the value arrives, and the next run takes the old value for the user's choice.
+    """
+    if key not in st.session_state or st.session_state[key] != value:
+        st.session_state[key] = value
 
 
 def _complete(waiting: list[Callable[[], object]]) -> None:

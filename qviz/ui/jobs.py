@@ -248,7 +248,7 @@ def result(
     return job.future.result() if wait(job, name, lambda: forget(kind, key), partial) else None
 
 
-@st.fragment(run_every=REFRESH_SECONDS)
+@clicks.fragment(run_every=REFRESH_SECONDS)
 def _progress(job: Job[T], name: str, partial: Callable[[T], object] | None, keep: bool) -> None:
     """Draw a progress bar, the buttons that stop the job, and its partial result; rerun the page when it finishes."""
     if job.finished:

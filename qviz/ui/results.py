@@ -25,7 +25,7 @@ from qviz.features.detection.models import LoadedModel
 from qviz.limits import limits
 from qviz.structures import EncodedImage, Inference
 from qviz.structures.detections import CANDIDATE_FLOOR
-from qviz.ui.clicks import wait_for_result
+from qviz.ui import clicks
 
 REDRAW_SECONDS = 0.7
 PREVIEW = "preview"
@@ -153,7 +153,7 @@ class Results:
         if job is None or (not job.done() and seconds <= 0):
             return None
         try:
-            return wait_for_result(job, seconds)
+            return clicks.wait_for_result(job, seconds)
         except TimeoutError:
             return None
         except QvizError as error:
@@ -188,7 +188,7 @@ def redraw_while_pending(
     """
     state = f"qviz_pending-{key}"
 
-    @st.fragment(run_every=seconds if is_pending() else None)
+    @clicks.fragment(run_every=seconds if is_pending() else None)
     def fragment() -> None:
         pending = is_pending()
         if st.session_state.get(state) and not pending:

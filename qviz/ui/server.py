@@ -39,8 +39,7 @@ from qviz.features.settings import MIN_IMAGES, guess_for
 from qviz.formatting import as_text
 from qviz.store import FILE, Store, user_folder
 from qviz.structures import EncodedImage, Inference
-from qviz.ui import workspace
-from qviz.ui.clicks import wait_for_result
+from qviz.ui import clicks, workspace
 from qviz.ui.results import Results
 from qviz.ui.workspace import Workspace
 
@@ -203,7 +202,7 @@ def _guessed(
     job = _guesses().get(key, start)
     try:
         with st.spinner(f"Finding out how {reference.name} expects its images …"):
-            inspections, sentences = wait_for_result(job, GUESS_TIMEOUT)  # without the models' bytes and names
+            inspections, sentences = clicks.wait_for_result(job, GUESS_TIMEOUT)  # without the models' bytes and names
     except (TimeoutError, QvizError) as error:
         if isinstance(error, QvizError):
             st.warning(as_text(str(error)))
@@ -330,7 +329,7 @@ def show_conversions(current: Workspace) -> None:
     if not waiting:
         return
 
-    @st.fragment(run_every=CONVERSION_SECONDS)
+    @clicks.fragment(run_every=CONVERSION_SECONDS)
     def look() -> None:
         if any(_conversion(source).done() for source in waiting):
             st.rerun()

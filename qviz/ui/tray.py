@@ -13,7 +13,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from qviz.errors import QvizError
 from qviz.formatting import as_text
 from qviz.job import Job
-from qviz.ui import view
+from qviz.ui import clicks, view
 
 KEY = "qviz_tray"
 REFRESH_SECONDS = 1.0
@@ -77,7 +77,7 @@ def has_ended_in_view(job: Job[Any]) -> None:
             row.dismiss()
 
 
-@st.fragment(run_every=REFRESH_SECONDS)
+@clicks.fragment(run_every=REFRESH_SECONDS)
 def draw(paths: Mapping[str, str]) -> None:
     """Draw all entries. `paths` maps the title of a page to its file."""
     rows = entries()

@@ -114,6 +114,10 @@ class Visit:
         self.address = address
         self.outside: list[str] = []
         self.dialogs: list[str] = []
+        self.messages: list[str] = []
+        self.page.on("console", lambda message: self.messages.append(f"{message.type}: {message.text[:500]}"))
+        self.page.on("pageerror", lambda error: self.messages.append(f"error: {str(error)[:1000]}"))
+        self.page.on("crash", lambda _: self.messages.append("the page has crashed"))
         self.page.on("request", lambda request: self._note(request.url))
         self.page.on("dialog", lambda dialog: (self.dialogs.append(dialog.message), dialog.dismiss()))
 
@@ -152,13 +156,22 @@ class Visit:
             target.dispatch_event(kind, {"dataTransfer": transfer})
 
     def describe_page(self) -> str:
-        """The address, the state of the script, and the visible text."""
-        try:
-            state = self.page.locator('[data-testid="stApp"]').get_attribute("data-test-script-state", timeout=5_000)
-            text = self.page.locator("body").inner_text(timeout=5_000)
-        except Exception as error:  # any browser error: it must not hide the failure of the test itself
-            return f"{self.page.url} cannot be read: {error}"
-        return f"{self.page.url}, script {state}\n{text}"
+        """The address, what the browser's console says, the state of the script, and the visible text."""
+        lines = [self.page.url, *self.messages[-20:]]
+        for name, read in (
+            ("script", "() => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState ?? 'no app'"),
+            ("text", "() => document.body.innerText"),
+        ):
+            try:
+                lines.append(f"{name}: {self._within_seconds(read)}")
+            except Exception as error:  # any browser error: it must not hide the failure of the test itself
+                lines.append(f"{name} cannot be read: {error}")
+        return "\n".join(lines)
+
+    def _within_seconds(self, script: str) -> str:
+        """What a function returns in the page. Raises if the page does not answer within 10 s, as if it hung."""
+        self.page.wait_for_function("() => true", timeout=10_000, polling=100)
+        return str(self.page.evaluate(script))
 
     def close(self) -> None:
         self._context.close()

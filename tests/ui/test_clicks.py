@@ -147,6 +147,49 @@ def test_a_failed_callback_is_not_repeated() -> None:
     assert (len(app.exception), "acted" in app.session_state) == (0, False)
 
 
+def part_that_runs_alone() -> None:
+    import streamlit as st
+
+    from qviz.ui import clicks
+
+    state = st.session_state
+
+    def act() -> None:
+        if state.pop("cut", False):
+            st.rerun()  # as Streamlit does when a newer run is waiting
+        state.saved = state.letter
+
+    @clicks.fragment()
+    def part() -> None:
+        clicks.show_value("letter", state.get("saved", "a"))
+        st.selectbox("Letter", ["a", "b"], key="letter", on_change=clicks.callback(act))
+
+    part()  # without `finish_callbacks`, which a run of a part alone does not reach
+
+
+def test_a_part_that_runs_alone_completes_a_callback_before_it_sets_its_widget() -> None:
+    app = AppTest.from_function(part_that_runs_alone).run()
+    app.session_state["cut"] = True
+    app.selectbox(key="letter").select("b").run()
+    assert (app.selectbox(key="letter").value, app.session_state["saved"]) == ("b", "b")
+
+
+def test_a_widget_is_only_set_to_another_value() -> None:
+    """Streamlit sends a value that is set to the browser, where it could undo what the user did in the meantime."""
+
+    def sliders() -> None:
+        import streamlit as st
+
+        from qviz.ui import clicks
+
+        clicks.show_value("level", 3)
+        st.slider("Level", 0, 9, key="level")
+
+    app = AppTest.from_function(sliders).run()
+    assert (app.slider(key="level").value, app.slider(key="level").proto.set_value) == (3, True)
+    assert not app.run().slider(key="level").proto.set_value
+
+
 PAGES = (
     *(ROOT / "qviz" / "ui").rglob("*.py"),
     *(ROOT / "qviz" / "features").rglob("panel*.py"),
@@ -178,4 +221,6 @@ def test_every_callback_of_a_widget_survives_a_newer_run() -> None:
                 if word.arg in names and not text.startswith(("clicks.callback(", "'rerun'")):
                     unsafe.append(f"{path.name}:{node.lineno} {text}")
     assert unsafe == []
+    direct = [path.name for path in PAGES if "st.fragment" in path.read_text().replace("`st.fragment`", "")]
+    assert direct == ["clicks.py"]
     assert [str(path) for path in (ROOT / "qviz").rglob("*.js") if "setTriggerValue" in path.read_text()] == []

@@ -1,4 +1,4 @@
-"""The slider of the Robustness page: all models side by side on one image under one corruption, following one object.
+"""The slider of the Robustness page: one image under one corruption in all models, and the confidence of one object.
 
 Only this part of the page reruns when the user releases the slider, so that the image appears immediately.
 """
@@ -31,7 +31,7 @@ from qviz.ui.viewer import ViewerState, viewer
 REFRESH_SECONDS = 0.4
 THUMBNAIL = compare.THUMBNAIL
 MAX_BESIDE = 2
-"""Panes that leave room for the curves beside them."""
+"""Maximum number of panes that leave room for the curves beside them."""
 FOLLOWED, KIND = "qviz_live_object", "qviz-live-kind"
 
 
@@ -136,7 +136,7 @@ def choose_image(here: Page, image: EncodedImage) -> None:
     st.selectbox("Image", names, names.index(image.name), key=key, on_change=clicks.callback(changed))
 
 
-@st.fragment
+@clicks.fragment()
 def show(here: Page, image: EncodedImage, variants: Sequence[LoadedModel]) -> None:
     """Draw the slider, pictures, viewer and curves of one image."""
     first, second, third = st.columns([2, 2, 3], vertical_alignment="bottom")
@@ -182,7 +182,7 @@ def _show_light(slider: Slider, amount: float) -> None:
 
 def _choose_slider() -> Slider:
     slider, _ = _in_view()
-    st.session_state[KIND] = slider.name
+    clicks.show_value(KIND, slider.name)
 
     def changed() -> None:
         chosen = SLIDERS[st.session_state[KIND]]
@@ -201,7 +201,7 @@ def _choose_slider() -> Slider:
 
 def _choose_amount(slider: Slider) -> float:
     key = f"qviz-live-{slider.name}"
-    st.session_state[key] = float(_in_view()[1])
+    clicks.show_value(key, float(_in_view()[1]))
     start, end = (float(side) for side in slider.ends)
     step = float(slider.step)
     style = "%d" if step >= 1 else "%.2f"

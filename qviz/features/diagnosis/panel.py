@@ -17,7 +17,7 @@ from qviz.formatting import as_text
 from qviz.job import Job
 from qviz.structures import EncodedImage
 from qviz.structures.dataset import spread
-from qviz.ui import jobs, page
+from qviz.ui import clicks, jobs, page
 from qviz.ui.page import Page
 
 KIND = "diagnosis"
@@ -114,7 +114,7 @@ def _what_helps(here: Page, variant: LoadedModel) -> None:
         st.text("Nothing that qviz can build: see the diagnosis.")
 
 
-@st.fragment(run_every=REFRESH_SECONDS)
+@clicks.fragment(run_every=REFRESH_SECONDS)
 def _wait(job: Job[Diagnosis]) -> None:
     if job.finished:
         st.rerun()

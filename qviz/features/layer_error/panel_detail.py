@@ -16,8 +16,7 @@ from qviz.features.layer_error.plot_detail import error_map, value_histograms, w
 from qviz.formatting import shortened
 from qviz.structures import EncodedImage
 from qviz.structures.operators import operator_name
-from qviz.ui import server
-from qviz.ui.clicks import wait_for_result
+from qviz.ui import clicks, server
 from qviz.ui.page import Page
 from qviz.ui.results import Preview
 
@@ -49,7 +48,7 @@ def show(here: Page, variant: LoadedModel, order: int, image: EncodedImage) -> N
     try:
         future = start(here, variant, order, image)
         with st.spinner(f"Running operator {order} on {image.name} …"):
-            detail = wait_for_result(future, WAIT_SECONDS)
+            detail = clicks.wait_for_result(future, WAIT_SECONDS)
     except TimeoutError:
         _wait_for(future, f"operator {order} on {image.name}")
         return
@@ -59,7 +58,7 @@ def show(here: Page, variant: LoadedModel, order: int, image: EncodedImage) -> N
     _draw(detail, image, here.loaded.colours[variant.digest], f"{variant.digest[:8]}-{image.digest[:8]}-{order}")
 
 
-@st.fragment(run_every=REFRESH_SECONDS)
+@clicks.fragment(run_every=REFRESH_SECONDS)
 def _wait_for(future: Future[LayerDetail], what: str) -> None:
     """Wait, then draw the page again."""
     if future.done():

@@ -40,7 +40,7 @@ TABLES = "qviz_layers_tables"
 """Session key: how often a view other than the table changed the selection; each time, the table is drawn anew."""
 
 
-@st.fragment
+@clicks.fragment()
 def show(here: Page) -> None:
     """Draw the whole page."""
     try:

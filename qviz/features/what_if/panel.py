@@ -9,6 +9,7 @@ from qviz.features.diagnosis import panel as diagnosis
 from qviz.features.diagnosis.result import Diagnosis
 from qviz.features.what_if import WhatIf
 from qviz.job import Job
+from qviz.ui import clicks
 from qviz.ui.page import Page
 
 REFRESH_SECONDS = 1.0
@@ -31,7 +32,7 @@ def experiment(here: Page, variant: LoadedModel) -> WhatIf | None:
     return result
 
 
-@st.fragment(run_every=REFRESH_SECONDS)
+@clicks.fragment(run_every=REFRESH_SECONDS)
 def _wait(here: Page, job: Job[Diagnosis], variant: LoadedModel) -> None:
     if job.finished or finished(here, variant) is not None:
         st.rerun()
