@@ -40,7 +40,7 @@ _ANALYSES = (
         "qat",
         "quantize",
     ),
-    *("report", "rescue", "robustness", "trace", "video", "what_if"),
+    *("recorded_layers", "report", "rescue", "risk", "robustness", "trace", "video", "what_if"),
 )
 
 __all__ = sorted([*_HOMES, *_ANALYSES, "__version__"])  # pyright: ignore[reportUnsupportedDunderAll]

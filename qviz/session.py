@@ -202,11 +202,13 @@ class Session(VariantAnalyses):
         options: dict[str, Any] = {"score": score, "iou": iou, "first_difference": first_difference}
         return backends(self.context, models, files, dataset=data, on=on, **options)
 
-    def device_pack(self, folder: Source, images: Sources = ()) -> DevicePack:
+    def device_pack(self, folder: Source, images: Sources = (), *, inner: str = "") -> DevicePack:
         """Write prepared inputs, the reference and a single-file runner into a folder, to be copied to a device.
 
         Args:
             folder: A folder that is empty or does not exist yet.
+            inner: Tensors inside the network to be recorded as well: `all`, operators by order such as `0-12,40`, or a
+                regular expression that their names contain.
 
         Raises:
             RecordingError: The folder cannot be written, or is not empty.
@@ -214,7 +216,7 @@ class Session(VariantAnalyses):
         from qviz.features.backends.device import device_pack
 
         files = self.images_of(images)
-        return device_pack(self.context, self.models_for(files)[0], files, Path(folder))
+        return device_pack(self.context, self.models_for(files)[0], files, Path(folder), inner=inner)
 
     def quantize(
         self,

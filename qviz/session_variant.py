@@ -12,11 +12,13 @@ from qviz.session_inputs import SessionInputs, Source, Sources, as_paths
 
 if TYPE_CHECKING:
     from qviz.datasets.files import ImageFiles
+    from qviz.features.backends.recorded_layers import RecordedLayers
     from qviz.features.detection.models import LoadedModel
     from qviz.features.diagnosis import Diagnosis
     from qviz.features.exporting import Export
     from qviz.features.layer_error import LayerErrors
     from qviz.features.layer_error.noise import NoiseBudget
+    from qviz.features.object_risk import Risks
     from qviz.features.tracing import Trace
     from qviz.features.video import VideoResult
     from qviz.features.what_if import WhatIf
@@ -92,6 +94,58 @@ class VariantAnalyses(SessionInputs):
 
         files = self.images_of(images)
         return noise_budget(self.context, self._pair(variant, files)[1], files, score=score)
+
+    def recorded_layers(self, recording: Source, variant: Variant = None, images: Sources = ()) -> RecordedLayers:
+        """The error of each operator on a device that recorded its tensors, against FP32 and against the kernels here.
+
+        Args:
+            recording: A file that `qviz.device_read(folder, tensors=...)` wrote.
+            variant: The file that was packed: its name, a unique part of it, or its number from 1.
+            images: The images that were packed; by default the session's.
+
+        Returns:
+            One row per recorded operator, and how many of all operators that are.
+
+        Raises:
+            RecordingError: The file is damaged, or belongs to another model or other images.
+        """
+        from qviz.features.backends.recorded_layers import recorded_layers
+        from qviz.features.backends.tensor_file import read_recording
+
+        path = Path(recording)
+        data, files = read_recording(path), self.images_of(images)
+        reference, chosen = self._pair(variant, files)
+        return recorded_layers(self.context, reference, chosen, files, data, path.name)
+
+    def risk(
+        self,
+        variant: Variant = None,
+        images: Sources = (),
+        *,
+        calibration: Sources = (),
+        score: float = PAGE_SCORE,
+        iou: float = 0.5,
+    ) -> Risks:
+        """Which of the reference's objects the variant will probably lose or relabel, and how well this predicts.
+
+        Args:
+            variant: Its name, a unique part of it, or its number from 1; not needed if there is only one.
+            images: Images whose objects get a risk; by default the session's.
+            calibration: Other images, from which the risk is estimated; by default the session's. Without any, each
+                image gets its risk from the other images.
+
+        Returns:
+            A risk in [0, 1] of each object and class; None where it does not predict (AUROC below .6).
+
+        Raises:
+            SettingsError: All images are calibration images.
+        """
+        from qviz.features.object_risk import risk
+
+        files = self.images_of(images)
+        reference, chosen = self._pair(variant, files)
+        given = self.calibration_of(calibration) if as_paths(calibration) or self.calibration_images else ()
+        return risk(self.context, reference, chosen, files, given, score=score, iou=iou)
 
     def trace(
         self,

@@ -128,7 +128,7 @@ def dataset(
     return dataset_health(read_annotations(file, dataset_images), known_labels, progress or Progress())
 
 
-def device_pack(model: Source, folder: Source, *, images: Sources, **options: Any) -> DevicePack:
+def device_pack(model: Source, folder: Source, *, images: Sources, inner: str = "", **options: Any) -> DevicePack:
     """Write prepared inputs, the model and a single-file runner into a folder, to be copied to a device.
 
     Args:
@@ -136,6 +136,8 @@ def device_pack(model: Source, folder: Source, *, images: Sources, **options: An
         folder: A folder that is empty or does not exist yet. Copy it to the device, run `python3 run_on_device.py` in
             the copy, and copy it back.
         images: Images, or folders or zip archives of images.
+        inner: Tensors inside the network to be recorded as well: `all`, operators by order such as `0-12,40`, or a
+            regular expression that their names contain.
         options: Arguments of `qviz.open`.
 
     Raises:
@@ -147,7 +149,7 @@ def device_pack(model: Source, folder: Source, *, images: Sources, **options: An
         15
     """
     with Session(model, images=images, **options) as session:
-        return session.device_pack(folder)
+        return session.device_pack(folder, inner=inner)
 
 
 def device_run(folder: Source, *, workers: int | str | None = None, progress: Progress | None = None) -> DeviceRun:
@@ -170,6 +172,7 @@ def device_read(
     folder: Source,
     *,
     outputs: Source | None = None,
+    tensors: Source | None = None,
     score: float = 0.001,
     workers: int | str | None = None,
     progress: Progress | None = None,
@@ -179,6 +182,7 @@ def device_read(
     Args:
         outputs: What another tool has recorded with the packed inputs: an .npz file (also of ST Edge AI), an .h5 file
             of Qualcomm AI Hub, or a folder of Result_N/NAME.raw. By default the recording of run_on_device.py.
+        tensors: A file (.zip) to be written with all recorded tensors, for `qviz.recorded_layers`.
         score: Minimum confidence of an object, in [0, 1].
 
     Returns:
@@ -194,8 +198,9 @@ def device_read(
     from qviz.features.backends.device import device_read as read
 
     with start_workers(workers) as engine:
-        source = None if outputs is None else Path(outputs)
-        return read(Context(engine, progress=progress or Progress()), Path(folder), outputs=source, score=score)
+        source, target = (None if path is None else Path(path) for path in (outputs, tensors))
+        context = Context(engine, progress=progress or Progress())
+        return read(context, Path(folder), outputs=source, tensors=target, score=score)
 
 
 def card(study: Source) -> Card:

@@ -11,24 +11,28 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from qviz.context import Context
 from qviz.detector import AP_SCORE
 from qviz.errors import ImageError, ModelError, RecordingError
+from qviz.features.backends.inner import selected
 from qviz.features.backends.prepared import (
     Prepared,
+    Ran,
     decode_job,
     describe_job,
     prepare_job,
     read_job,
     run_input_job,
+    tensors_job,
 )
 from qviz.features.backends.recording import (
     FORMAT,
@@ -46,9 +50,12 @@ from qviz.features.backends.recording import (
     RecordingFolder,
     TensorFacts,
     array_bytes,
+    inner_name,
     input_name,
     output_name,
 )
+from qviz.features.backends.tensor_file import FORMAT as TENSORS
+from qviz.features.backends.tensor_file import RecordedInput, TensorRecording, TensorWriter, writing
 from qviz.features.backends.tool_outputs import Expected, tool_outputs
 from qviz.features.detection.inference import Images, in_order, results_in_order
 from qviz.features.detection.models import LoadedModel, ModelSource, load_model
@@ -57,13 +64,10 @@ from qviz.result import Result, encode
 from qviz.structures import EncodedImage, Inference, Settings, digest_of
 from qviz.tflite.inputs import Placement
 
-Outputs = tuple[list[np.ndarray], float, str]
-"""(outputs of a network, milliseconds, delegate)."""
-
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class DevicePack(Result):
-    """A packed folder. skipped: one sentence per image that could not be read."""
+    """A packed folder. inner: number of inner tensors to record; skipped: one sentence per image that is left out."""
 
     ROWS: ClassVar[str] = "inputs"
 
@@ -72,6 +76,7 @@ class DevicePack(Result):
     images: int
     inputs: tuple[PackedImage, ...]
     skipped: tuple[str, ...] = ()
+    inner: int = 0
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -136,16 +141,21 @@ class DeviceResults(Result):
 # ---- pack ----------------------------------------------------------------------------------------------------------
 
 
-def device_pack(context: Context, model: LoadedModel, images: Images, folder: Path) -> DevicePack:
+def device_pack(context: Context, model: LoadedModel, images: Images, folder: Path, *, inner: str = "") -> DevicePack:
     """Write a folder for a device; it must be new or empty.
+
+    Args:
+        inner: Tensors inside the network to be recorded, too: a selection of `inner.selected`; empty for none.
 
     Raises:
         ImageError: No image can be read, or two have the same name.
         ModelError: The model is not a .tflite file, or its outputs alone do not determine the detections.
         RecordingError: The folder cannot be written, or is not empty.
+        SettingsError: `inner` selects no tensor.
     """
     if not model.layers_available:
         raise ModelError(f"{model.name} is not a .tflite file, and devices run only those.")
+    recorded = selected(model.inspection.graph, inner)
     target = RecordingFolder.create(folder)
     skipped: list[str] = []
     rows: list[PackedImage] = []
@@ -165,11 +175,11 @@ def device_pack(context: Context, model: LoadedModel, images: Images, folder: Pa
     assert facts is not None, "an error is raised where no image can be read"
     packed = PackedModel(model.name, MODEL, model.digest)
     settings = {**model.settings.to_json(), "labels": list(model.inspection.labels) or None}
-    manifest = Manifest(FORMAT, packed, facts[0], facts[1], settings, tuple(rows))
+    manifest = Manifest(FORMAT, packed, facts[0], facts[1], settings, tuple(rows), recorded)
     target.write(MODEL, model.model.data)
     target.write(RUNNER, files(__package__).joinpath("run_on_device.txt").read_bytes())
     target.write(MANIFEST, _json(manifest))
-    return DevicePack(str(folder), packed, len(rows), tuple(rows), tuple(skipped))
+    return DevicePack(str(folder), packed, len(rows), tuple(rows), tuple(skipped), len(recorded))
 
 
 def _described(context: Context, model: LoadedModel, prepared: Prepared) -> tuple[TensorFacts, tuple[TensorFacts, ...]]:
@@ -207,21 +217,26 @@ def device_run(context: Context, folder: Path) -> DeviceRun:
     data = target.model(manifest)
     blob = context.engine.share(data, manifest.model.sha256)
 
-    def submit(number: int) -> list[Future[Outputs]]:
+    def submit(number: int) -> list[Future[Ran]]:
         packed = target.input(manifest, number)
-        name = manifest.images[number].file
-        return [context.engine.submit(run_input_job, blob, packed, manifest.input, name, context.threads)]
+        of_input = manifest.input, manifest.images[number].file
+        return [context.engine.submit(run_input_job, blob, packed, *of_input, context.threads, manifest.inner)]
 
     rows: list[RecordedImage] = []
     delegate = ""
     for number, (job,) in in_order(context, range(len(manifest.images)), submit):
         try:
-            outputs, milliseconds, delegate = job.result()
+            ran = job.result()
         except ModelError as error:
             raise ModelError(f"{manifest.model.name} {error}") from error
         row = manifest.images[number]
-        written = tuple(_write_output(target, number, position, array) for position, array in enumerate(outputs))
-        rows.append(RecordedImage(row.name, row.sha256, milliseconds, written))
+        delegate = ran.delegate
+        written = tuple(
+            _written(target, output_name(number, position), array_bytes(array))
+            for position, array in enumerate(ran.outputs)
+        )
+        inner = None if ran.inner is None else _written(target, inner_name(number), ran.inner)
+        rows.append(RecordedImage(row.name, row.sha256, ran.milliseconds, written, inner))
         context.progress.advance(len(rows), len(manifest.images))
     device = Device("this machine", "ai_edge_litert", version("ai-edge-litert"), delegate)
     target.write(RECORDING, _json(Recording(FORMAT, manifest_sha256, manifest.model.sha256, device, tuple(rows))))
@@ -229,8 +244,7 @@ def device_run(context: Context, folder: Path) -> DeviceRun:
     return DeviceRun(str(folder), device, len(rows), mean, tuple(rows))
 
 
-def _write_output(target: RecordingFolder, number: int, position: int, array: np.ndarray) -> OutputFile:
-    name, data = output_name(number, position), array_bytes(array)
+def _written(target: RecordingFolder, name: str, data: bytes) -> OutputFile:
     target.write(name, data)
     return OutputFile(name, digest_of(data))
 
@@ -239,13 +253,19 @@ def _write_output(target: RecordingFolder, number: int, position: int, array: np
 
 
 def device_read(
-    context: Context, folder: Path, *, outputs: Path | None = None, score: float = AP_SCORE
+    context: Context,
+    folder: Path,
+    *,
+    outputs: Path | None = None,
+    tensors: Path | None = None,
+    score: float = AP_SCORE,
 ) -> DeviceResults:
     """Check the recording in a folder and decode its outputs with the model's own decoder.
 
     Args:
         outputs: What another tool has recorded with the packed inputs, if the runner of the folder did not run: a file
             or folder of `qviz.features.backends.tool_outputs`.
+        tensors: A file to be written with all recorded tensors, for `recorded_layers`.
         score: Minimum confidence of an object, in [0, 1].
 
     Raises:
@@ -257,21 +277,52 @@ def device_read(
     settings = Settings.from_json(manifest.settings, MANIFEST)
     model = load_model(context.engine, ModelSource(manifest.model.name, target.model(manifest), settings))
     if outputs is not None:
-        return _of_tool(context, manifest, model, outputs, score)
+        return _of_tool(context, manifest, model, outputs, tensors, score)
     recording = target.recording(manifest, manifest_sha256)
 
-    def submit(number: int) -> list[Future[Inference]]:
+    def submit(number: int) -> list[Future[Any]]:
         row, files = manifest.images[number], recording.images[number].outputs
         arrays = target.outputs(manifest, recording, number)
         named = [(file.file, data, facts) for file, data, facts in zip(files, arrays, manifest.outputs, strict=True)]
-        return [context.engine.submit(read_job, model.blob, model.settings, named, *_placed(row), score)]
+        jobs: list[Future[Any]] = [
+            context.engine.submit(read_job, model.blob, model.settings, named, *_placed(row), score)
+        ]
+        if tensors is not None:
+            inner = target.inner(manifest, recording, number)
+            jobs.append(context.engine.submit(tensors_job, model.blob, named, inner, manifest.inner))
+        return jobs
 
-    objects = _decoded(context, manifest, model, submit)
+    with _written_to(tensors, model) as writer:
+        objects = _decoded(context, manifest, model, submit, writer)
+        if writer is not None:
+            writer.finish(_header(manifest, recording.device))
     milliseconds = [row.milliseconds for row in recording.images]
-    return _results(manifest, recording.model_sha256, recording.device, milliseconds, objects)
+    count = 0 if tensors is not None or recording.images[0].inner is None else len(manifest.inner)
+    return _results(manifest, recording.model_sha256, recording.device, milliseconds, objects, _unread(count))
 
 
-def _of_tool(context: Context, manifest: Manifest, model: LoadedModel, path: Path, score: float) -> DeviceResults:
+def _written_to(
+    path: Path | None, model: LoadedModel, by_shape: Sequence[int] = ()
+) -> AbstractContextManager[TensorWriter | None]:
+    """A writer of a file of tensors, or None without a path."""
+    return nullcontext() if path is None else writing(path, model.inspection.graph, by_shape)
+
+
+def _header(manifest: Manifest, device: Device, ignored: tuple[str, ...] = ()) -> TensorRecording:
+    images = tuple(RecordedInput(row.name, row.sha256) for row in manifest.images)
+    return TensorRecording(TENSORS, manifest.model.name, manifest.model.sha256, device, images, (), ignored)
+
+
+def _unread(count: int) -> tuple[str, ...]:
+    """A sentence if inner tensors were recorded and not written."""
+    if not count:
+        return ()
+    return (f"The recording has {plural(count, 'inner tensor')}; --tensors FILE.zip writes them for qviz layers.",)
+
+
+def _of_tool(
+    context: Context, manifest: Manifest, model: LoadedModel, path: Path, tensors: Path | None, score: float
+) -> DeviceResults:
     """The results in outputs that another tool has recorded; it tells neither times nor which file it ran."""
     graph = model.inspection.graph
     if len(graph.outputs) != len(manifest.outputs):
@@ -283,9 +334,16 @@ def _of_tool(context: Context, manifest: Manifest, model: LoadedModel, path: Pat
         placed = _placed(manifest.images[number])
         return [context.engine.submit(decode_job, model.blob, model.settings, arrays, *placed, score)]
 
+    device, inner = Device(path.name, recorded.tool, "", ""), recorded.inner
     objects = _decoded(context, manifest, model, submit)
-    device = Device(path.name, recorded.tool, "", "")
-    return _results(manifest, "", device, [None] * len(manifest.images), objects, recorded.remarks)
+    with _written_to(tensors, model, inner.matched_by_shape) as writer:
+        if writer is not None:
+            arrays = dict(zip(graph.outputs, recorded.outputs, strict=True)) | inner.arrays
+            for number in range(len(manifest.images)):
+                writer.add({index: values[number] for index, values in arrays.items()})
+            writer.finish(_header(manifest, device, inner.ignored))
+    remarks = recorded.remarks + _unread(len(inner.arrays) if tensors is None else 0)
+    return _results(manifest, "", device, [None] * len(manifest.images), objects, remarks)
 
 
 def _placed(row: PackedImage) -> tuple[Placement, tuple[int, int]]:
@@ -294,12 +352,22 @@ def _placed(row: PackedImage) -> tuple[Placement, tuple[int, int]]:
 
 
 def _decoded(
-    context: Context, manifest: Manifest, model: LoadedModel, submit: Callable[[int], list[Future[Inference]]]
+    context: Context,
+    manifest: Manifest,
+    model: LoadedModel,
+    submit: Callable[[int], list[Future[Any]]],
+    writer: TensorWriter | None = None,
 ) -> list[RecordedObject]:
-    """The objects of all images. submit: the job that decodes an image, by its number."""
+    """The objects of all images.
+
+    Args:
+        submit: The job that decodes an image, by its number, and the job that reads its tensors if there is a writer.
+    """
     objects: list[RecordedObject] = []
-    for number, (job,) in in_order(context, range(len(manifest.images)), submit):
+    for number, (job, *others) in in_order(context, range(len(manifest.images)), submit):
         objects += _objects(manifest.images[number].name, job.result(), model)
+        if writer is not None and others:
+            writer.add(others[0].result())
         context.progress.advance(number + 1, len(manifest.images))
     return objects
 

@@ -5,6 +5,7 @@ The two steps do the same as `qviz.detector.detect_job`, except that something e
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +16,12 @@ from qviz.cache import LRUCache
 from qviz.detector import Detector, decoded
 from qviz.engine import Blob
 from qviz.errors import ModelError
-from qviz.features.backends.recording import TensorFacts, read_array
-from qviz.structures import EncodedImage, Inference, Settings, Tensor
+from qviz.features.backends.inner import indices_of, read_inner
+from qviz.features.backends.recording import TensorFacts, read_array, tensor_facts
+from qviz.structures import EncodedImage, Inference, Settings
 from qviz.tflite.inputs import Placement
 from qviz.tflite.runner import Runner
+from qviz.tflite.schema import read_graph
 
 _DETECTORS, _RUNNERS = LRUCache[Any](4), LRUCache[Any](2)
 
@@ -45,12 +48,29 @@ def prepare_job(model: Blob, settings: Settings, image: EncodedImage) -> Prepare
     return Prepared(values, placement, pixels.size)
 
 
-def run_job(model: Blob, values: np.ndarray, threads: int) -> tuple[list[np.ndarray], float, str]:
-    """In a worker: (outputs of a model, milliseconds, delegate). Raises ModelError."""
-    key = model.digest, threads
-    runner: Runner = _RUNNERS.get(key, lambda: Runner(model.read(), threads, keep_all=False))
+@dataclass(frozen=True, slots=True, eq=False)
+class Ran:
+    """What a network returned for one image. inner: the inner tensors as an .npz file; None if there are none."""
+
+    outputs: list[np.ndarray]
+    milliseconds: float
+    delegate: str
+    inner: bytes | None = None
+
+
+def run_job(model: Blob, values: np.ndarray, threads: int, inner: Sequence[TensorFacts] = ()) -> Ran:
+    """In a worker: run a model on one prepared input. Raises ModelError, RecordingError."""
+    key = model.digest, threads, bool(inner)
+    runner: Runner = _RUNNERS.get(key, lambda: Runner(model.read(), threads, keep_all=bool(inner)))
     outputs = runner.run([values])
-    return outputs, runner.milliseconds, "" if runner.reference_kernels else "XNNPACK"
+    delegate = "" if runner.reference_kernels else "XNNPACK"
+    if not inner:
+        return Ran(outputs, runner.milliseconds, delegate)
+    indices = indices_of(read_graph(model.read()), inner)
+    stream = io.BytesIO()
+    arrays: dict[str, Any] = {str(position): runner.tensor(index) for position, index in enumerate(indices)}
+    np.savez(stream, **arrays)
+    return Ran(outputs, runner.milliseconds, delegate, stream.getvalue())
 
 
 def describe_job(model: Blob, settings: Settings, values: np.ndarray) -> tuple[TensorFacts, tuple[TensorFacts, ...]]:
@@ -64,20 +84,10 @@ def describe_job(model: Blob, settings: Settings, values: np.ndarray) -> tuple[T
             "has anchors that its decoder reads inside the network, and a device returns only outputs; export it with"
             " the anchors as an output."
         )
-    outputs, _, _ = run_job(model, values, 1)
+    outputs = run_job(model, values, 1).outputs
     tensors = detector.graph.output_tensors()
-    facts = tuple(_facts(tensor, array.shape) for tensor, array in zip(tensors, outputs, strict=True))
-    return _facts(detector.graph.input_tensors()[0], values.shape), facts
-
-
-def _facts(tensor: Tensor, shape: tuple[int, ...]) -> TensorFacts:
-    """The tensor with the shape that it had in a run; sides that the file leaves open stay open."""
-    is_open = len(tensor.shape) == len(shape) and -1 in tensor.shape
-    sides = tuple(-1 if is_open and tensor.shape[axis] == -1 else side for axis, side in enumerate(shape))
-    quantization = tensor.per_tensor
-    scale = None if quantization is None else float(quantization.scales[0])
-    zero_point = None if quantization is None else int(quantization.zero_points[0])
-    return TensorFacts(tensor.name, sides, tensor.dtype, scale, zero_point)
+    facts = tuple(tensor_facts(tensor, array.shape) for tensor, array in zip(tensors, outputs, strict=True))
+    return tensor_facts(detector.graph.input_tensors()[0], values.shape), facts
 
 
 def decode_job(
@@ -106,7 +116,27 @@ def read_job(
 
 
 def run_input_job(
-    model: Blob, data: bytes, facts: TensorFacts, name: str, threads: int
-) -> tuple[list[np.ndarray], float, str]:
+    model: Blob, data: bytes, facts: TensorFacts, name: str, threads: int, inner: Sequence[TensorFacts] = ()
+) -> Ran:
     """In a worker: `run_job` on a packed input. Raises RecordingError, ModelError."""
-    return run_job(model, read_array(data, facts, name), threads)
+    return run_job(model, read_array(data, facts, name), threads, inner)
+
+
+def tensors_job(
+    model: Blob, files: Sequence[tuple[str, bytes, TensorFacts]], inner: bytes | None, facts: Sequence[TensorFacts]
+) -> dict[int, np.ndarray]:
+    """In a worker: tensor of the model -> its recorded values on one image, outputs and inner tensors alike.
+
+    Args:
+        files: The outputs, (name, .npy bytes, facts) each.
+        inner, facts: The recorded inner tensors, and what was to be recorded.
+
+    Raises:
+        RecordingError: An array is damaged, or does not fit the model.
+    """
+    graph = read_graph(model.read())
+    arrays = {} if inner is None else read_inner(inner, facts, "The file of inner tensors")
+    indices = indices_of(graph, facts)
+    recorded = {indices[position]: values for position, values in arrays.items()}
+    outputs = (read_array(data, row, name) for name, data, row in files)
+    return recorded | dict(zip(graph.outputs, outputs, strict=True))

@@ -6,6 +6,7 @@ inputs/00000.npy    the prepared input tensor of each image
 run_on_device.py    the runner, to be started on the device
 recording.json      written there: the device, and the hashes of what it returned
 outputs/00000-0.npy the output tensors of each image, in the order of the file
+inner/00000.npz     tensors inside the network, if they were to be recorded: `qviz.features.backends.inner`
 
 The folder is not trusted when it comes back. Both documents are checked field by field. Files have fixed names, so no
 path of a document is ever opened; links that lead out of the folder are refused. Arrays are read without pickle, within
@@ -27,7 +28,7 @@ from qviz.errors import RecordingError
 from qviz.formatting import plural
 from qviz.limits import limits
 from qviz.result import Misfit, decode
-from qviz.structures import digest_of
+from qviz.structures import Tensor, digest_of
 from qviz.structures.json_document import NotJson, parse_json
 
 FORMAT = 1
@@ -79,7 +80,12 @@ class PackedImage:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What was packed. settings: the complete settings of the model, labels included."""
+    """What was packed.
+
+    Attributes:
+        settings: The complete settings of the model, labels included.
+        inner: Tensors inside the network that are to be recorded, too.
+    """
 
     format: int
     model: PackedModel
@@ -87,6 +93,7 @@ class Manifest:
     outputs: tuple[TensorFacts, ...]
     settings: dict[str, Any]
     images: tuple[PackedImage, ...]
+    inner: tuple[TensorFacts, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +108,7 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class OutputFile:
-    """One output tensor of one image."""
+    """One output tensor of one image, or all its inner tensors."""
 
     file: str
     sha256: str
@@ -109,12 +116,13 @@ class OutputFile:
 
 @dataclass(frozen=True, slots=True)
 class RecordedImage:
-    """The outputs of one image, in the order of the file."""
+    """The outputs of one image, in the order of the file. inner: None if no inner tensor was recorded."""
 
     name: str
     input_sha256: str
     milliseconds: float
     outputs: tuple[OutputFile, ...]
+    inner: OutputFile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +146,31 @@ def output_name(number: int, position: int) -> str:
     return f"outputs/{number:05d}-{position}.npy"
 
 
+def inner_name(number: int) -> str:
+    """The file of the inner tensors of an image."""
+    return f"inner/{number:05d}.npz"
+
+
+def tensor_facts(tensor: Tensor, shape: tuple[int, ...]) -> TensorFacts:
+    """The tensor with the shape that it had in a run; sides that the file leaves open stay open."""
+    is_open = len(tensor.shape) == len(shape) and -1 in tensor.shape
+    sides = tuple(-1 if is_open and tensor.shape[axis] == -1 else side for axis, side in enumerate(shape))
+    quantization = tensor.per_tensor
+    scale = None if quantization is None else float(quantization.scales[0])
+    zero_point = None if quantization is None else int(quantization.zero_points[0])
+    return TensorFacts(tensor.name, sides, tensor.dtype, scale, zero_point)
+
+
 def array_bytes(values: np.ndarray) -> bytes:
     """An array as the bytes of an .npy file."""
     stream = io.BytesIO()
     np.save(stream, np.ascontiguousarray(values) if values.ndim else values, allow_pickle=False)
     return stream.getvalue()
+
+
+def input_digest(values: np.ndarray) -> str:
+    """sha256 of a prepared input as an .npy file, as in the manifest."""
+    return digest_of(array_bytes(values))
 
 
 def read_array(data: bytes, facts: TensorFacts, name: str) -> np.ndarray:
@@ -204,12 +232,12 @@ class RecordingFolder:
     def manifest(self) -> tuple[Manifest, str]:
         """(what was packed, sha256 of the document)."""
         data = self.read(MANIFEST, MAX_DOCUMENT)
-        manifest = _document(Manifest, data, MANIFEST)
+        manifest = read_document(Manifest, data, MANIFEST)
         if not 0 < len(manifest.images) <= MAX_IMAGES:
             raise RecordingError(f"{MANIFEST} names {len(manifest.images)} images; 1 to {MAX_IMAGES} are expected.")
         _check_names(MANIFEST, [(manifest.model.file, MODEL)])
         _check_names(MANIFEST, ((row.file, input_name(number)) for number, row in enumerate(manifest.images)))
-        for tensor in (manifest.input, *manifest.outputs):
+        for tensor in (manifest.input, *manifest.outputs, *manifest.inner):
             if tensor.dtype not in DTYPES or len(tensor.shape) > 8 or any(side < -1 for side in tensor.shape):
                 raise RecordingError(f"{MANIFEST} describes a tensor of {tensor.dtype[:20]} that no model has.")
         for row in manifest.images:
@@ -234,7 +262,7 @@ class RecordingFolder:
 
     def recording(self, manifest: Manifest, manifest_sha256: str) -> Recording:
         """What the device returned, in the manifest's order."""
-        recording = _document(Recording, self.read(RECORDING, MAX_DOCUMENT), RECORDING)
+        recording = read_document(Recording, self.read(RECORDING, MAX_DOCUMENT), RECORDING)
         if recording.manifest_sha256 != manifest_sha256:
             raise RecordingError(
                 f"{RECORDING} was made with another manifest, so with other inputs; run {RUNNER} of this folder."
@@ -268,6 +296,17 @@ class RecordingFolder:
             arrays.append(data)
         return arrays
 
+    def inner(self, manifest: Manifest, recording: Recording, number: int) -> bytes | None:
+        """The inner tensors of one image as an .npz file, to be read with `inner.read_inner`; None if it has none."""
+        file = recording.images[number].inner
+        if file is None:
+            return None
+        size = sum(byte_size(facts) + 2 * HEADER for facts in manifest.inner)
+        data = self.read(file.file, min(size, limits().archive_mb << 20))
+        if digest_of(data) != file.sha256:
+            raise RecordingError(f"{file.file} has changed since it was recorded: its hash differs; record again.")
+        return data
+
     def _check_output_names(self, recording: Recording) -> None:
         files = [
             (file.file, output_name(number, position))
@@ -275,6 +314,8 @@ class RecordingFolder:
             for position, file in enumerate(row.outputs)
         ]
         _check_names(RECORDING, files)
+        rows = [(number, row.inner) for number, row in enumerate(recording.images) if row.inner is not None]
+        _check_names(RECORDING, ((file.file, inner_name(number)) for number, file in rows))
         listed = {name for name, _ in files}
         folder = self._inside("outputs")
         present = {f"outputs/{entry.name}" for entry in folder.iterdir()} if folder.is_dir() else set()
@@ -290,7 +331,8 @@ class RecordingFolder:
         return path
 
 
-def _document(hint: type[T], data: bytes, name: str) -> T:
+def read_document(hint: type[T], data: bytes, name: str) -> T:
+    """A JSON document of the current format, checked field by field. Raises RecordingError."""
     try:
         content = parse_json(data)
         version = content.get("format") if isinstance(content, dict) else None

@@ -6,7 +6,9 @@ from qviz.features.backends import BackendComparison, LostObjects, Refusal
 from qviz.features.backends.device import DevicePack, DeviceResults, DeviceRun
 from qviz.features.backends.first_difference import FirstDifference
 from qviz.features.backends.kinds import AS_IN_THE_FILE
+from qviz.features.backends.recorded_layers import RecordedLayer, RecordedLayers
 from qviz.features.backends.recording import RUNNER, Device
+from qviz.features.backends.tensor_file import SHAPE
 from qviz.formatting import listed, milliseconds, plural, score
 from qviz.result import Result
 from qviz.structures.operators import operator_name, orders_text
@@ -24,6 +26,8 @@ def verdict(result: Result) -> str:
         return f"{images} recorded on {device}, {milliseconds(result.ms)} each."
     if isinstance(result, BackendComparison):
         return " ".join([agreement_sentence(result), *map(losses_sentence, worst_losses(result)[:1])])
+    if isinstance(result, RecordedLayers):
+        return recorded_sentence(result)
     assert isinstance(result, DeviceResults)
     return (
         f"{plural(len(result.results), 'object')} in {plural(len(result.images), 'image')}, recorded on"
@@ -35,6 +39,54 @@ def device_name(device: Device) -> str:
     """`pi4 (tflite_runtime 2.14.0, edgetpu)`."""
     runtime = f"{device.runtime} {device.version}".strip()
     return f"{device.name} ({', '.join(filter(None, (runtime, device.delegate)))})"
+
+
+def recorded_sentence(result: RecordedLayers) -> str:
+    """How many operators a recording covers, where the device first differs, and where its error is largest."""
+    coverage = (
+        f"{device_name(result.device)} recorded {result.covered} of {plural(result.operators, 'operator')} of"
+        f" {result.variant} on {plural(result.images, 'image')}."
+    )
+    rows = [row for row in result.layers if row.recorded_sqnr_db is not None]
+    worst = min(rows, key=lambda row: row.recorded_sqnr_db or 0.0, default=None)
+    lowest = (
+        ""
+        if worst is None
+        else f" Its lowest SQNR against {result.reference} is {worst.recorded_sqnr_db:.1f} dB at"
+        f" {operator_name(worst.order, worst.op_kind)}"
+        f"{_here(worst)}."
+    )
+    shapes = sum(row.matched_by == SHAPE for row in result.layers)
+    guess = f" {plural(shapes, 'tensor')} recognised by shape alone." if shapes else ""
+    return f"{coverage} {_device_difference(result)}{lowest}{guess}"
+
+
+def _here(row: RecordedLayer) -> str:
+    return "" if row.here_sqnr_db is None else f", where the kernels here have {row.here_sqnr_db:.1f} dB"
+
+
+def _device_difference(result: RecordedLayers) -> str:
+    """Where the device first differs from the kernels of this machine."""
+    kernels = result.kernels
+    if not result.layers:
+        return "No tensor can be compared."
+    if kernels.equal:
+        return "Every recorded tensor is bit for bit equal to that of the kernels here."
+    first = kernels.first_beyond_rounding
+    if first is None:
+        worst = kernels.worst
+        size = "" if worst is None else f"; the lowest SQNR between them is {worst.kernel_sqnr_db:.1f} dB"
+        return f"Given the same inputs, no operator differs from the kernels here beyond rounding{size}."
+    return (
+        "Given the same inputs, the first operator that differs from the kernels here beyond rounding is"
+        f" {operator_name(first.order, first.op_kind)}, by up to {_size(first.local_steps, first.local_max_abs)}."
+    )
+
+
+def _size(steps: int | None, max_abs: float | None) -> str:
+    if steps is not None:
+        return plural(steps, "step")
+    return "an unknown amount" if max_abs is None else f"{max_abs:.3g}"
 
 
 def agreement_sentence(result: BackendComparison) -> str:
@@ -132,7 +184,6 @@ def first_difference_sentence(model: str, row: FirstDifference) -> str:
     if row.order is None or row.op_type is None:
         beyond = " beyond rounding" if row.beyond_rounding else ""
         return f"{model}: given the same inputs, no operator of {row.backend} differs from xnnpack{beyond}."
-    steps = None if row.steps is None else plural(row.steps, "step")
-    size = f"{row.max_abs:.3g}" if row.max_abs is not None and steps is None else steps or "an unknown amount"
+    size = _size(row.steps, row.max_abs)
     where = operator_name(row.order, row.op_type)
     return f"{model}: xnnpack and {row.backend} first {kind} in {where}, by up to {size}."

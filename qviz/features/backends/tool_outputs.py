@@ -8,6 +8,8 @@ FILE.h5               Qualcomm AI Hub: data/K/batch_N, where K counts outputs an
                       of the package qai_hub 0.56)
 Result_N/NAME.raw     a folder as qnn-net-run and snpe-net-run write it: float32, or the type of the output
 
+Other arrays are tensors inside the network if their names or shapes say so (`qviz.features.backends.inner`).
+
 None of them names its images. Where an .npz file holds the inputs too (under the input's name, or as m_inputs_1), they
 must be those that were packed; otherwise only the number of images, and names, types and shapes of the outputs can be
 checked. Files are not trusted: they are parsed in a worker, without pickle, within the size that the manifest gives.
@@ -18,9 +20,8 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ import numpy as np
 from qviz import optional
 from qviz.context import Context
 from qviz.errors import RecordingError
+from qviz.features.backends.inner import DAMAGED, InnerTensor, inner_tensors, plain
 from qviz.features.backends.recording import (
     HEADER,
     Manifest,
@@ -37,6 +39,7 @@ from qviz.features.backends.recording import (
     array_bytes,
     byte_size,
 )
+from qviz.features.backends.tool_arrays import InnerArrays, inner_arrays, shaped, typed
 from qviz.formatting import listed, plural
 from qviz.limits import limits
 from qviz.structures import Graph, digest_of
@@ -60,6 +63,7 @@ class Expected:
         outputs, names: The outputs of the model, and the names that each may have.
         input, input_names: The same of the input, which a file may hold, too.
         inputs: sha256 of the packed input of each image, as an .npy file.
+        inner: Tensors inside the network, which a file may hold, too.
     """
 
     images: int
@@ -68,6 +72,7 @@ class Expected:
     input: TensorFacts
     input_names: tuple[str, ...]
     inputs: tuple[str, ...]
+    inner: tuple[InnerTensor, ...] = ()
 
     @classmethod
     def of(cls, manifest: Manifest, graph: Graph) -> Expected:
@@ -79,16 +84,21 @@ class Expected:
         )
         inputs = tuple(filter(None, (names.get(graph.inputs[0], ""), manifest.input.name, "m_inputs_1", "m_inputs")))
         sha256 = tuple(row.sha256 for row in manifest.images)
-        return cls(len(manifest.images), manifest.outputs, outputs, manifest.input, inputs, sha256)
+        inner = tuple(row for row in inner_tensors(graph) if row.index not in graph.outputs)
+        return cls(len(manifest.images), manifest.outputs, outputs, manifest.input, inputs, sha256, inner)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ToolOutputs:
-    """The outputs in a file. tool: what wrote it; outputs: (images, *shape) for each output; remarks: sentences."""
+    """The outputs in a file. tool: what wrote it; outputs: (images, *shape) for each output; remarks: sentences.
+
+    inner: tensors inside the network, if the file holds any.
+    """
 
     tool: str
     outputs: tuple[np.ndarray, ...]
     remarks: tuple[str, ...] = ()
+    inner: InnerArrays = field(default_factory=InnerArrays)
 
 
 def tool_outputs(context: Context, path: Path, expected: Expected) -> ToolOutputs:
@@ -131,13 +141,22 @@ def npz_job(blob: Any, expected: Expected) -> ToolOutputs:
             else:
                 chosen = _named(members, expected)
                 extra = [name for name in members if name not in chosen and name not in expected.input_names]
-            if extra:
-                raise RecordingError(f"has the array {extra[0][:80]!r}, which is no output of the model.")
             read = {name: _read_member(archive, members[name], expected) for name in chosen}
+            shapes = {name: _read_member(archive, members[name], expected).shape[1:] for name in extra}
+            inner = inner_arrays(
+                shapes,
+                lambda name, facts: _read_member(archive, members[name], expected),
+                expected.inner,
+                expected.images,
+            )
+            if inner.ignored and not inner.arrays:
+                raise RecordingError(
+                    f"has the array {extra[0][:80]!r}, which is no output of the model and no tensor inside it."
+                )
             remarks = _check_inputs(archive, members, expected)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+    except DAMAGED as error:
         raise RecordingError("is not a complete .npz archive; copy it again.") from error
-    return _converted(ST if st else NPZ, read, expected, remarks)
+    return _converted(ST if st else NPZ, read, expected, inner, remarks)
 
 
 def hub_job(blob: Any, expected: Expected) -> ToolOutputs:
@@ -147,17 +166,25 @@ def hub_job(blob: Any, expected: Expected) -> ToolOutputs:
     try:
         with h5py.File(io.BytesIO(blob.read()), "r") as file:
             groups = _hub_groups(h5py, file)
-            read = {
-                name: np.stack([_dataset(h5py, groups[name], n, facts) for n in _batches(groups[name], expected)])
-                for name, facts in zip(_named(groups, expected), expected.outputs, strict=True)
+
+            def values(name: str, facts: TensorFacts) -> np.ndarray:
+                return np.stack([_dataset(h5py, groups[name], n, facts) for n in _batches(groups[name], expected)])
+
+            chosen = _named(groups, expected)
+            read = {name: values(name, facts) for name, facts in zip(chosen, expected.outputs, strict=True)}
+            shapes = {
+                name: _hard(h5py, group, "batch_0", h5py.Dataset).shape
+                for name, group in groups.items()
+                if name not in chosen
             }
+            inner = inner_arrays(shapes, values, expected.inner, expected.images)
     except RecordingError:
         raise
     except (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError) as error:
         raise RecordingError(
             "is not a complete HDF5 file of Qualcomm AI Hub; download the job's output data again."
         ) from error
-    return _converted(HUB, read, expected)
+    return _converted(HUB, read, expected, inner)
 
 
 def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
@@ -185,10 +212,10 @@ def _named(names: Iterable[str], expected: Expected) -> list[str]:
     """The name of each output in a file, in the model's order; tools write _ for signs that a file name cannot have."""
     present: dict[str, str] = {}
     for name in names:
-        present.setdefault(_plain(name), name)
+        present.setdefault(plain(name), name)
     chosen: list[str] = []
     for candidates in expected.names:
-        match = next((present[_plain(one)] for one in candidates if _plain(one) in present), None)
+        match = next((present[plain(one)] for one in candidates if plain(one) in present), None)
         if match is None:
             raise RecordingError(
                 f"has no output {' or '.join(repr(one[:80]) for one in candidates)}; it has"
@@ -200,13 +227,10 @@ def _named(names: Iterable[str], expected: Expected) -> list[str]:
     return chosen
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9]", "_", name)
-
-
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, expected: Expected) -> np.ndarray:
     """An array of the archive; no more is unpacked than all images of the largest tensor need in float64."""
-    largest = max(map(byte_size, (*expected.outputs, expected.input)))
+    inner = (row.facts for row in expected.inner)
+    largest = max(map(byte_size, (*expected.outputs, expected.input, *inner)))
     max_bytes = min(8 * expected.images * largest + HEADER, limits().archive_mb << 20)
     with archive.open(info) as stream:
         data = stream.read(max_bytes + 1)
@@ -231,7 +255,7 @@ def _check_inputs(
     values = _read_member(archive, members[name], expected)
     if values.dtype.name != expected.input.dtype:
         return (f"Its inputs are {values.dtype.name}, not {expected.input.dtype} as packed; they were not compared.",)
-    rows = _rows(name, values, expected.input, expected.images)
+    rows = shaped(name, values, expected.input, expected.images)
     sha256 = [digest_of(array_bytes(row)) for row in rows]
     if sha256 == list(expected.inputs):
         return ()
@@ -297,6 +321,7 @@ def _of_folder(folder: RecordingFolder, expected: Expected) -> ToolOutputs:
             f" {'was' if expected.images == 1 else 'were'} packed."
         )
     rows: list[list[np.ndarray]] = [[] for _ in expected.outputs]
+    others: dict[str, list[str]] = {}
     for number in range(expected.images):
         names = [path.name for path in (folder.path / f"Result_{number}").glob("*.raw")]
         files = {name.removesuffix(".raw").removesuffix("_native"): name for name in names}
@@ -306,8 +331,16 @@ def _of_folder(folder: RecordingFolder, expected: Expected) -> ToolOutputs:
             raise RecordingError(f"{folder.path / f'Result_{number}'} {error}") from error
         for position, (name, facts) in enumerate(zip(chosen, expected.outputs, strict=True)):
             rows[position].append(_raw(folder, f"Result_{number}/{files[name]}", facts))
+        for name in sorted(files.keys() - set(chosen)):
+            others.setdefault(name, []).append(f"Result_{number}/{files[name]}")
     read = {str(position): np.stack(arrays) for position, arrays in enumerate(rows)}
-    return _converted(RAW, read, expected, (NO_INPUTS,))
+    inner = inner_arrays(
+        dict.fromkeys(others),
+        lambda name, facts: np.stack([_raw(folder, path, facts) for path in others[name]]),
+        expected.inner,
+        expected.images,
+    )
+    return _converted(RAW, read, expected, inner, (NO_INPUTS,))
 
 
 def _raw(folder: RecordingFolder, name: str, facts: TensorFacts) -> np.ndarray:
@@ -326,54 +359,15 @@ def _raw(folder: RecordingFolder, name: str, facts: TensorFacts) -> np.ndarray:
 
 
 def _converted(
-    tool: str, read: Mapping[str, np.ndarray], expected: Expected, remarks: tuple[str, ...] = (NO_INPUTS,)
+    tool: str,
+    read: Mapping[str, np.ndarray],
+    expected: Expected,
+    inner: InnerArrays,
+    remarks: tuple[str, ...] = (NO_INPUTS,),
 ) -> ToolOutputs:
     arrays = []
     for (name, values), facts in zip(read.items(), expected.outputs, strict=True):
-        typed, remark = _typed(name, values, facts)
-        arrays.append(_rows(name, typed, facts, expected.images))
+        converted, remark = typed(name, values, facts)
+        arrays.append(shaped(name, converted, facts, expected.images))
         remarks = (*remarks, remark) if remark else remarks
-    return ToolOutputs(tool, tuple(arrays), remarks)
-
-
-def _typed(name: str, values: np.ndarray, facts: TensorFacts) -> tuple[np.ndarray, str]:
-    """(the values in the type of the output, a remark if that changes them). Raises RecordingError."""
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise RecordingError(f"holds NaN or infinite values in {name[:80]!r}; no usable output was computed.")
-    dtype = np.dtype(facts.dtype)
-    if values.dtype == dtype:
-        return values, ""
-    if values.dtype.kind == "f" and dtype.kind == "f":
-        return values.astype(dtype), f"{facts.name[:80]} was {values.dtype.name} and is read as {dtype.name}."
-    if values.dtype.kind == "f" and facts.scale is not None and facts.zero_point is not None:
-        steps = np.round(values / np.float64(facts.scale)) + facts.zero_point
-        bounds = np.iinfo(dtype)
-        remark = f"{facts.name[:80]} was {values.dtype.name} and is rounded to the steps of {dtype.name}."
-        return np.clip(steps, bounds.min, bounds.max).astype(dtype), remark
-    raise RecordingError(f"holds {values.dtype.name} in {name[:80]!r}; output {facts.name[:80]!r} is {facts.dtype}.")
-
-
-def _rows(name: str, values: np.ndarray, facts: TensorFacts, images: int) -> np.ndarray:
-    """(images, *shape) of the values of all images. Sides of 1 may be added or missing, as ST's tools do."""
-    if values.ndim == 0 or values.shape[0] != images:
-        count = values.shape[0] if values.ndim else 1
-        raise RecordingError(
-            f"has {plural(count, 'image')} in {name[:80]!r}, but {images} {'was' if images == 1 else 'were'} packed."
-        )
-    sides = [side for side in values.shape[1:] if side != 1]
-    expected = [side for side in facts.shape if side != 1]
-    if -1 in expected and len(sides) == len(expected):
-        expected = [side if side != -1 else sides[axis] for axis, side in enumerate(expected)]
-    if sides != expected:
-        raise RecordingError(
-            f"has the shape {list(values.shape[1:])} for each image in {name[:80]!r}; the model gives"
-            f" {list(facts.shape)}."
-        )
-    shape = facts.shape if -1 not in facts.shape else _opened(facts.shape, sides)
-    return values.reshape(images, *shape)
-
-
-def _opened(shape: Sequence[int], sides: Sequence[int]) -> tuple[int, ...]:
-    """The shape with the open sides filled in; sides: those that are not 1."""
-    rest = iter(sides)
-    return tuple(1 if side == 1 else next(rest) for side in shape)
+    return ToolOutputs(tool, tuple(arrays), (*remarks, *inner.remarks), inner)

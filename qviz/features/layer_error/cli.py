@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qviz.cli import options, output
 from qviz.formatting import plural, shortened
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from qviz.features.backends.recorded_layers import RecordedLayers
     from qviz.features.layer_error import LayerErrors
 
 CAUSE = (
@@ -33,17 +37,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="run the variant on other kernels too: separates kernel differences from quantization error",
     )
     parser.add_argument(
-        "--model-explorer",
-        type=options.OutputPath,
-        metavar="FILE",
-        help="write cumulative SQNR to this file too, as custom node data for Google's Model Explorer",
+        "--recording",
+        type=Path,
+        metavar="FILE.zip",
+        help="compare the tensors that a device recorded (qviz device read --tensors) with REF and with VARIANT here",
     )
-    parser.add_argument(
-        "--model-explorer-sync",
-        type=options.OutputPath,
-        metavar="FILE",
-        help="write which operators belong together, as its mapping for synchronised navigation (REF left)",
-    )
+    _add_files(parser)
     options.add_settings(parser)
     parser.add_argument(
         "--score",
@@ -55,16 +54,33 @@ def add(parser: argparse.ArgumentParser) -> None:
     options.add_output(parser)
 
 
+def _add_files(parser: argparse.ArgumentParser) -> None:
+    """The files that Model Explorer reads."""
+    parser.add_argument(
+        "--model-explorer",
+        type=options.OutputPath,
+        metavar="FILE",
+        help="write cumulative SQNR to this file too, as custom node data for Google's Model Explorer",
+    )
+    parser.add_argument(
+        "--model-explorer-sync",
+        type=options.OutputPath,
+        metavar="FILE",
+        help="write which operators belong together, as its mapping for synchronised navigation (REF left)",
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     if args.score is not None and not args.noise_budget:
         options.remark(["--score has an effect only with --noise-budget."])
     output.check_writable(args.model_explorer, args.model_explorer_sync)
     with options.session_of(args) as session:
+        recorded = None if args.recording is None else session.recorded_layers(args.recording)
         result = session.layers(local_inputs=args.local_inputs)
         noise = (
             session.noise_budget(**({} if args.score is None else {"score": args.score})) if args.noise_budget else None
         )
-    options.remark(result.skipped)
+    options.remark([*result.skipped, *(recorded.skipped if recorded else ())])
     if args.model_explorer is not None:
         from qviz.features.layer_error.metrics import node_data_json
 
@@ -74,11 +90,14 @@ def run(args: argparse.Namespace) -> int:
 
         output.write(args.model_explorer_sync, sync_mapping_json(result.pairs).encode())
     if args.json:
-        output.print_json(result.to_json() | ({"noise_budget": noise.to_json()} if noise else {}))
+        added = {"noise_budget": noise, "recording": recorded}
+        output.print_json(result.to_json() | {key: value.to_json() for key, value in added.items() if value})
     elif args.csv:
-        output.print_frame(result.to_frame())
+        output.print_frame(_with_recording(result, recorded))
     else:
         _print(result)
+        if recorded:
+            _print_recording(recorded)
     if noise and not args.json:
         print(*(kernels.sentence for kernels in noise.sets), sep="\n", file=sys.stderr if args.csv else sys.stdout)
     return 0
@@ -107,3 +126,30 @@ def _print(result: LayerErrors) -> None:
         for layer in result.layers
     ]
     output.print_table(["order", "in REF", "operator", *(metric.name for metric in TABLE_METRICS), "tensor"], rows)
+
+
+def _with_recording(result: LayerErrors, recorded: RecordedLayers | None) -> pd.DataFrame:
+    """The rows of layers, with the columns of the recording beside them."""
+    frame = result.to_frame()
+    if recorded is None:
+        return frame
+    return frame.merge(recorded.to_frame().drop(columns=["tensor", "op_kind", "max_abs"]), how="left", on="order")
+
+
+def _print_recording(recorded: RecordedLayers) -> None:
+    from qviz.features.backends.text import recorded_sentence
+
+    print(f"\n{recorded_sentence(recorded)}")
+    rows = [
+        [
+            layer.order,
+            layer.op_kind,
+            *(None if value is None else f"{value:.1f}" for value in (layer.recorded_sqnr_db, layer.here_sqnr_db)),
+            None if layer.kernel_sqnr_db is None else f"{layer.kernel_sqnr_db:.1f}",
+            layer.local_steps,
+            shortened(layer.tensor, 50),
+        ]
+        for layer in recorded.layers
+    ]
+    columns = ["order", "operator", "device", "here", "device to here", "steps alone", "tensor"]
+    output.print_table(columns, rows)

@@ -123,14 +123,14 @@ def test_each_format_gives_the_same_results_as_the_runner(
 
 def test_floats_are_rounded_to_the_steps_of_an_integer_output() -> None:
     from qviz.features.backends.recording import TensorFacts
-    from qviz.features.backends.tool_outputs import _typed
+    from qviz.features.backends.tool_arrays import typed
 
     facts = TensorFacts("scores", (1, 3), "int8", 0.5, -128)
-    values, remark = _typed("scores", np.array([[0.0, 0.5, 1000.0]], np.float32), facts)
+    values, remark = typed("scores", np.array([[0.0, 0.5, 1000.0]], np.float32), facts)
     assert values.dtype == np.int8 and values.tolist() == [[-128, -127, 127]]
     assert remark == "scores was float32 and is rounded to the steps of int8."
     with pytest.raises(RecordingError, match="holds int32 in 'scores'; output 'scores' is int8"):
-        _typed("scores", np.zeros((1, 3), np.int32), facts)
+        typed("scores", np.zeros((1, 3), np.int32), facts)
 
 
 def bomb(path: Path, recorded: Recorded) -> Path:
