@@ -6,8 +6,8 @@ different button when its label or help changes, so a click on the old one is lo
 anything else and kept until some run has reached the button and completed its action (`button`). It is dropped after
 ten seconds, or on another page.
 
-The callback of another widget, such as a chart whose bar was clicked, is cut short in the same way; `callback` mends
-that. What our own components report is not lost, because they report states (`qviz/ui/component`).
+The callback of another widget, such as a chart whose bar was clicked, is cut short in the same way; `callback` prevents
+the loss. Reports of our own components are not lost, because the components report states (`qviz/ui/component`).
 
 A session runs one script at a time (`runner.fastReruns`), and a click interrupts it at its next call to Streamlit.
 """
@@ -27,7 +27,7 @@ P = ParamSpec("P")
 CLICK_SECONDS = 10.0
 """A recorded click is valid for this long."""
 WAITING = "qviz_callbacks"
-"""Session key: the list of callbacks that were called and have not completed."""
+"""Session key of the list of callbacks that were called and have not completed."""
 
 
 def button(
@@ -82,7 +82,10 @@ def callback(act: Callable[[], object]) -> Callable[[], None]:
 
 
 def finish_callbacks(is_same_page: bool) -> None:
-    """Call what an interrupted run left; each page does so first. On another page, it is dropped."""
+    """Call the callbacks that an interrupted run has not completed; every page does this first.
+
+    is_same_page: whether the interrupted run was of the same page. If not, the callbacks are dropped.
+    """
     waiting: list[Callable[[], object]] = st.session_state.setdefault(WAITING, [])
     if not is_same_page:
         waiting.clear()
@@ -92,8 +95,8 @@ def finish_callbacks(is_same_page: bool) -> None:
 def fragment(run_every: float | None = None) -> Callable[[Callable[P, None]], Callable[P, None]]:
     """A decorator like `st.fragment`: Streamlit can run this part of a page alone, also every `run_every` seconds.
 
-    If an interrupted run left a callback, a run of the part alone calls it and then reruns the page. Otherwise the part
-    would draw its widgets with the values of before, and what the user chose would be lost.
+    If an interrupted run has left a callback, a run of the part alone calls it and then reruns the page. Otherwise the
+    part would draw its widgets with their old values, and the user's choice would be lost.
     """
 
     def decorate(draw: Callable[P, None]) -> Callable[P, None]:
@@ -109,16 +112,6 @@ def fragment(run_every: float | None = None) -> Callable[[Callable[P, None]], Ca
     return decorate
 
 
-def show_value(key: str, value: object) -> None:
-    """Set the value of the widget with this key, before it is drawn, if it shows another one.
-
-    Streamlit sends each value that is set to the browser, also an equal one. If the user moves the widget meanwhile,
-    it jumps back when the value arrives, and the next run takes the old value for the user's choice.
-    """
-    if key not in st.session_state or st.session_state[key] != value:
-        st.session_state[key] = value
-
-
 def _complete(waiting: list[Callable[[], object]]) -> None:
     while waiting:
         try:
@@ -130,7 +123,7 @@ def _complete(waiting: list[Callable[[], object]]) -> None:
 
 
 def rerun_part() -> None:
-    """Rerun the fragment that is running alone, or the page if all of it is running."""
+    """Rerun the fragment if it is running alone, else the page."""
     context = get_script_run_ctx(suppress_warning=True)
     st.rerun(scope="fragment" if context is not None and context.fragment_ids_this_run else "app")
 
@@ -142,11 +135,11 @@ def keep(key: str, value: object) -> Callable[[], None]:
 
 T = TypeVar("T")
 SECONDS_BETWEEN_CHECKS = 0.05
-"""For a click, while waiting."""
+"""Seconds between two checks for a click while waiting."""
 
 
 def wait_for_result(job: Future[T], seconds: float) -> T:
-    """The job's result. Raises the job's error, or TimeoutError after `seconds`."""
+    """Wait for a job's result. A click interrupts the wait. Raises the job's error, or TimeoutError after `seconds`."""
     end = time.monotonic() + seconds
     while not wait([job], timeout=max(0.0, min(SECONDS_BETWEEN_CHECKS, end - time.monotonic()))).done:
         if time.monotonic() >= end:

@@ -16,7 +16,7 @@ def tabs(title: str, names: Sequence[str]) -> Sequence[TabContainer]:
     if tab and tab not in names:
         page.unknown(f"the tab {tab}, which this page does not have")
     key = f"qviz_tabs-{title}"
-    clicks.show_value(key, tab if tab in names else names[0])
+    st.session_state[key] = tab if tab in names else names[0]
 
     def changed() -> None:
         chosen = st.session_state[key]

@@ -161,7 +161,7 @@ def part_that_runs_alone() -> None:
 
     @clicks.fragment()
     def part() -> None:
-        clicks.show_value("letter", state.get("saved", "a"))
+        state.letter = state.get("saved", "a")
         st.selectbox("Letter", ["a", "b"], key="letter", on_change=clicks.callback(act))
 
     part()  # without `finish_callbacks`, which a run of a part alone does not reach
@@ -172,22 +172,6 @@ def test_a_part_that_runs_alone_completes_a_callback_before_it_sets_its_widget()
     app.session_state["cut"] = True
     app.selectbox(key="letter").select("b").run()
     assert (app.selectbox(key="letter").value, app.session_state["saved"]) == ("b", "b")
-
-
-def test_a_widget_is_only_set_to_another_value() -> None:
-    """Streamlit sends a value that is set to the browser, where it could undo what the user did in the meantime."""
-
-    def sliders() -> None:
-        import streamlit as st
-
-        from qviz.ui import clicks
-
-        clicks.show_value("level", 3)
-        st.slider("Level", 0, 9, key="level")
-
-    app = AppTest.from_function(sliders).run()
-    assert (app.slider(key="level").value, app.slider(key="level").proto.set_value) == (3, True)
-    assert not app.run().slider(key="level").proto.set_value
 
 
 PAGES = (

@@ -182,7 +182,7 @@ def _show_light(slider: Slider, amount: float) -> None:
 
 def _choose_slider() -> Slider:
     slider, _ = _in_view()
-    clicks.show_value(KIND, slider.name)
+    st.session_state[KIND] = slider.name
 
     def changed() -> None:
         chosen = SLIDERS[st.session_state[KIND]]
@@ -201,7 +201,7 @@ def _choose_slider() -> Slider:
 
 def _choose_amount(slider: Slider) -> float:
     key = f"qviz-live-{slider.name}"
-    clicks.show_value(key, float(_in_view()[1]))
+    st.session_state[key] = float(_in_view()[1])
     start, end = (float(side) for side in slider.ends)
     step = float(slider.step)
     style = "%d" if step >= 1 else "%.2f"
