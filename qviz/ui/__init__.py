@@ -1,1 +1,1 @@
-"""What the pages of the dashboard share: page layout, workspace, jobs, controls and components."""
+"""Everything that the pages of the dashboard share: page layout, workspace, jobs, controls and components."""

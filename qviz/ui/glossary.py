@@ -16,9 +16,9 @@ from qviz.features.accuracy.ap import TABLE_METRICS
 
 PACKAGE = Path(__file__).resolve().parents[1]
 HOMES = (PACKAGE / "dashboard", PACKAGE.parent)
-"""Of an installed package, and of a clone."""
+"""Folders that may contain `docs`: in an installed package, and in a clone."""
 SECTION = "## Accuracy\n\n"
-"""Where accuracy metrics are listed."""
+"""The heading below which the accuracy metrics are inserted."""
 LINE = re.compile(r"^- \*\*(.+?)\*\*: (.+)$", re.MULTILINE)
 
 

@@ -31,10 +31,10 @@ T = TypeVar("T")
 
 REFRESH_SECONDS = 0.5
 JOBS_PER_KIND = 32
-"""Jobs of one kind that stay, finished ones included."""
+"""Maximum number of jobs of one kind that are remembered, including finished jobs."""
 TIMES = "job_times.json"
 WORTH_SAYING = 10.0
-"""Seconds from which on a job's expected time is shown before it starts."""
+"""A job's expected time is shown before it starts if it is at least this many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ class Kind:
 
     Attributes:
         title: Name of the kind in the tray.
-        side_by_side: How many jobs of this kind run at the same time; the others wait. Each job uses all workers.
-        quiet: Whether a job leaves the tray as soon as it finishes, because the user did not ask for it.
+        side_by_side: Number of jobs of this kind that run at the same time; further jobs wait. Each uses all workers.
+        quiet: Whether a job leaves the tray as soon as it finishes, because the user did not start it.
     """
 
     title: str
@@ -76,10 +76,10 @@ def _kind(name: str) -> Kind:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a job works on, so that its duration can be estimated from earlier runs.
+    """The subject and amount of a job's work, from which its duration is estimated by means of earlier runs.
 
     Attributes:
-        subject: What the duration depends on besides the amount, such as the digest of a model; see `subject_of`.
+        subject: Digest of everything else that the duration depends on, such as the model; see `subject_of`.
         amount: Number of items that the job processes, such as images times models.
         detail: Text added to the job's title in the tray, such as the name of a recipe.
     """
@@ -137,12 +137,11 @@ def start(
     While it runs, it is in this session's tray. A result that was stored earlier is not computed again.
 
     Args:
-        function: The computation. The context that it receives reports its progress to the job and tells it when the
-            job is cancelled.
+        function: The computation. It receives a context that reports progress to the job and that is cancelled with it.
         step: Text of the first step.
         unit: What the progress counts, e.g. `images`.
         prepare: Called with a new job before it starts.
-        work: What the job works on, to estimate the time left.
+        work: Subject and amount of the work, from which the time left is estimated.
     """
 
     def begin() -> Job[object]:
@@ -180,12 +179,12 @@ def find(kind: str, key: Hashable) -> Job[object] | None:
 
 
 def stored(kind: str, key: Hashable) -> Any:
-    """The result that an earlier server has stored for this kind and key, or None. Nothing is started."""
+    """The result that an earlier run of the server stored for this kind and key, or None. Nothing is started."""
     return stored_results.load(server.detection_store(), kind, key)
 
 
 def has_result(kind: str, key: Hashable) -> bool:
-    """Whether this job has a result, or an earlier server has stored it, so that a page can show it without a click."""
+    """Whether this job has a result, or an earlier run of the server stored one. A page shows it without a click."""
     job = find(kind, key)
     if job is not None:
         return job.finished and not job.cancelled and job.error is None
@@ -214,7 +213,7 @@ def wait(
         name: Name for the keys of the buttons, unique on the page.
         again: Called when the user restarts a cancelled or failed job; it usually calls `forget`.
         partial: Draws the partial result while the job runs.
-        keep: Whether to offer "Stop and keep the result so far" as well; the computation must read `finish_early`.
+        keep: Whether to offer "Stop and keep the result so far" as well; the computation must check `finish_early`.
     """
     if not job.finished:
         _progress(job, name, partial, keep)

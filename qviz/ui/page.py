@@ -1,4 +1,4 @@
-"""What all pages share: title, style, menu, the session's models, notices, and the handler that shows errors.
+"""The frame of every page: title, style, menu, the session's models, notices, and the handler that shows errors.
 
 Streamlit finds the pages in `pages/`. Its own menu is switched off (`.streamlit/config.toml`) and we draw one here, so
 that a page opened by a deep link on a fresh server looks the same as one opened from the home page.
@@ -42,14 +42,14 @@ MENU = (
 )
 MAX_NOTICES = 8
 MAX_FOLDED = 200
-"""Further notices, which are folded away."""
+"""Maximum number of further notices, which are folded away."""
 LARGE = "qviz_large_type"
 STYLE = Path(__file__).with_name("style.css")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Page:
-    """What a page is given when it starts to draw.
+    """The data of the session that a page gets when it starts to draw.
 
     Attributes:
         workspace: Models, images and annotations of this session.
@@ -137,11 +137,12 @@ def begin(title: str) -> Iterator[Page]:
 
 
 GOING, GOING_SECONDS = "qviz_going", 2.0
-"""Key of the page that a click opens, and how long it is opened again if an older message brings another page back."""
+"""Session key of the page that a click opens. For this many seconds, that page is opened again if an older message
+brings another page back."""
 
 
 def go(title: str, path: str, query: dict[str, str]) -> NoReturn:
-    """Open another page. A message of the page before, sent at the same moment, does not bring that page back."""
+    """Open another page. If the old page has sent a message at the same moment, that message does not bring it back."""
     st.session_state[GOING] = title, path, query, time.monotonic()
     st.switch_page(path, query_params=query)
 
@@ -198,10 +199,10 @@ class Sidebar:
 
 
 def _set_options() -> None:
-    """Set Streamlit options that we need even if the server was started in a folder without our `.streamlit`.
+    """Set the Streamlit options that we need, in case the server was started in a folder without our `.streamlit`.
 
-    With maxUploadSize, larger uploads are refused during the transfer and the drop zone shows the limit. fastReruns is
-    off because with two simultaneous runs of a session a page change could get lost.
+    maxUploadSize refuses larger uploads during the transfer, and the drop zone shows the limit. fastReruns is off,
+    because a page change could get lost if two runs of a session were active at the same time.
     """
     for name, value in (("server.maxUploadSize", limits().upload_mb), ("runner.fastReruns", False)):
         if config.get_option(name) != value:
@@ -215,7 +216,7 @@ def _purpose(title: str) -> None:
 
 
 def verdict(sentence: str, note: str = "") -> None:
-    """Draw the page's finding. It comes before everything else on the page."""
+    """Draw the page's finding, which is at the top of every page. note: small text below it."""
     below = f'<p class="qviz qviz-note">{escape(note)}</p>' if note else ""
     st.html(f'<p class="qviz qviz-verdict">{escape(sentence)}</p>{below}')
 
@@ -263,7 +264,7 @@ def _sidebar(current: workspace.Workspace, models: Models | None) -> Sidebar:
 
 
 def _annotated(current: workspace.Workspace) -> str:
-    """How many objects the loaded annotations have; empty without annotations."""
+    """`88 annotated objects`: the number of objects in the loaded annotations; empty without annotations."""
     if current.dataset is None:
         return ""
     return plural(sum(len(image.boxes) for image in current.dataset.images), "annotated object")

@@ -27,10 +27,10 @@ from qviz.ui.workspace import Workspace, changed_parts, current, forget_drops, k
 
 KEY, PARAMETER = "qviz_project", "project"
 SAVED = "qviz_saved"
-"""Key of the workspace that needs no saving: as it was opened, or as it is on disk."""
+"""Session key of the workspace as it was opened or last saved. It is saved again only if it has changed since."""
 REVISION, MADE_HERE, DELETED = "qviz_project_revision", "qviz_project_own", "qviz_projects_deleted"
 PROBLEM = "qviz_project_problem"
-"""Key of the sentence that says why the workspace is not saved; not there where it is."""
+"""Session key of a sentence that says why the workspace cannot be saved; absent if it is saved."""
 MAX_DELETED = 200
 GONE = (
     "The project is no longer on this server: it was deleted on another page, or its disk is gone. This page still"
@@ -70,7 +70,10 @@ def opened(otherwise: Callable[[], Workspace]) -> Workspace:
 
 
 def follow() -> None:
-    """Load what another tab has saved in this session's project, or the project in the address after Back."""
+    """Load the session's project again if another tab has saved it, or open another one that the address now names.
+
+    The address names another project after the browser's Back.
+    """
     project, address = st.session_state.get(KEY), st.query_params.get(PARAMETER, "")
     try:
         if address and project and address != project:
@@ -105,7 +108,7 @@ def _stands_for(workspace: Workspace, project: str, revision: object, made_here:
 
 
 def open_project(project: str) -> None:
-    """Open another project in this session. If that raises ProjectError, the session stays unchanged."""
+    """Open another project in this session. Raises ProjectError; the session then stays unchanged."""
     keep(_loaded(project))
     forget_drops()
 
@@ -124,9 +127,9 @@ def leave(workspace: Workspace) -> None:
 
 
 def saved(workspace: Workspace) -> Workspace:
-    """Save the session's workspace if it has changed, the first time under a new ID, and return it.
+    """Save the session's workspace if it has changed, and return it. The first save creates a new ID.
 
-    If saving fails, the sidebar shows that (`menu`).
+    If saving fails, the sidebar shows a sentence (`menu`).
     """
     before: Workspace = st.session_state.setdefault(SAVED, workspace)
     if workspace is before or not changed_parts(before, workspace):

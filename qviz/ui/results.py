@@ -1,8 +1,8 @@
 """Detections and previews computed so far, shared by all sessions of this server.
 
-The work runs in the engine, not in the page's script: a page requests what it needs (`want`), draws the results that
-exist (`inference`) and checks again later. A click does not stop the work, and every session with the same files uses
-the same results.
+The work runs in the engine, not in the page's script. A page requests the results that it needs (`want`), draws those
+that exist (`inference`), and checks again later. A click does not stop the work, and every session with the same files
+uses the same results.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from qviz.ui import clicks
 REDRAW_SECONDS = 0.7
 PREVIEW = "preview"
 OVERHEAD_BYTES = 2048
-"""Of a result beside its content, measured."""
+"""Measured size of a result in memory, without its boxes."""
 BYTES_PER_BOX = 24
-"""Of a box with its score and class."""
+"""Size of a box with its score and class."""
 MAX_CRASHES = 64
-"""Images on which a model has ended its worker, and models that have done so, that are remembered."""
+"""Maximum number of models whose crashes are remembered, and of images per model."""
 MAX_READABLE = 20_000
 
 
@@ -55,8 +55,8 @@ class Preview:
 class Results:
     """A thread-safe cache of the most recently used detections and previews.
 
-    The cache is bounded by bytes, not by the number of results: 5,000 images with five models give 35,000 results, most
-    of them small. With a tighter bound, results could be dropped before the page that waits for them has read them.
+    The cache is bounded by bytes and not by the number of results: 5,000 images with five models give 35,000 results,
+    most of them small. If the bound were too small, results could be dropped before the waiting page has read them.
 
     Args:
         max_bytes: Maximum total size of the finished results; by default the limit from `qviz.limits`.
@@ -73,7 +73,7 @@ class Results:
         self._readable = LRUCache[bool](MAX_READABLE)
 
     def want(self, models: Sequence[LoadedModel], images: Iterable[EncodedImage], urgent: bool = False) -> None:
-        """Queue the detections that are neither computed nor running. `urgent`: whether a user is waiting for them."""
+        """Queue detections, unless they are computed or running already. urgent: whether a user is waiting for them."""
         for image in images:
             for model in models:
                 arguments = (model.blob, model.settings, image, CANDIDATE_FLOOR)
@@ -131,7 +131,7 @@ class Results:
     def crash(self, model: str, images: Iterable[EncodedImage]) -> str:
         """Why the model with this digest crashed a worker process on one of the images; empty if it did not.
 
-        Crashes on an image that no model and no preview could read do not count, because the image is the likely cause.
+        If no model and no preview could read an image, a crash on it does not count: the image is the likely cause.
         """
         crashes = self._crashes.find(model) or {}
         digests = {image.digest for image in images} if crashes else set()

@@ -52,7 +52,7 @@ def sample() -> Workspace:
 
 @st.cache_resource(show_spinner=False)
 def bundled() -> dict[str, bytes]:
-    """sha256 -> bytes of the bundled models and images, which projects therefore do not store."""
+    """sha256 -> bytes of the bundled models and images. Projects do not store these bytes."""
     models = {model.digest: model.data for model in _sample_models()}
     return models | {image.digest: image.data for image in _sample_images()}
 

@@ -46,7 +46,7 @@ from qviz.ui.workspace import Workspace
 T = TypeVar("T")
 
 GUESS_TIMEOUT = 30.0
-"""Seconds that a page waits for guessed settings; then it continues with the defaults."""
+"""A page waits this many seconds for guessed settings, and then continues with the defaults."""
 
 
 @st.cache_resource(show_spinner=False)
@@ -78,7 +78,7 @@ def context() -> Context:
 
 
 def store_remarks() -> list[str]:
-    """Sentences about a store that cannot be used."""
+    """Sentences about problems with the store; empty if there are none."""
     store = detection_store()
     return list(store.remarks) if store is not None else []
 
@@ -109,7 +109,7 @@ def load_sources(sources: Sequence[ModelSource]) -> tuple[list[LoadedModel], lis
 
 @st.cache_resource(show_spinner=False)
 def _crashes() -> LRUCache[str]:
-    """Digest -> reason, of models that crashed their worker while they were loaded."""
+    """Digest -> reason for each model that crashed its worker while it was loaded."""
     return LRUCache(64)
 
 
@@ -179,7 +179,7 @@ def models(workspace: Workspace) -> Models | None:
 
 
 Guess = tuple[dict[str, Inspection], list[str]]
-"""(digest -> what is known of that model now, one sentence per variant that cannot be used with these images)."""
+"""(digest -> inspection with guessed settings, one sentence per variant that cannot be used with these images)."""
 
 
 @st.cache_resource(show_spinner=False)
@@ -218,9 +218,9 @@ def _find_out(models: Sequence[LoadedModel], images: Sequence[EncodedImage]) -> 
 
 
 def warnings(models: Models, compare_weights: bool = True) -> list[Warning]:
-    """The lint warnings of all models; those about another network are missing until the weights are compared.
+    """The lint warnings of all models. Warnings about another network are missing until the weights are compared.
 
-    compare_weights: Whether to compare them now, which takes the workers about 0.4 s for each variant.
+    compare_weights: whether to compare them now, which takes a worker about 0.4 s per variant.
     """
     about_files = lint_files(models.all, context().threads)
     if not compare_weights:
@@ -247,7 +247,7 @@ def _origin_jobs() -> LRUCache[Future[list[Warning]]]:
 
 
 ORIGIN_SECONDS = 0.15
-"""Time that a page waits for the comparison of weights before it shows what is known without."""
+"""A page waits this many seconds for the comparison of weights, and then shows the other warnings."""
 
 
 def compared(
@@ -276,7 +276,7 @@ def _compared_image(
 
 
 def failures(models: Models, images: Sequence[EncodedImage]) -> list[str]:
-    """One sentence per failure of a model on an image; only one per image if all models failed in the same way."""
+    """One sentence per failure of a model on an image. If all models fail in the same way, one sentence per image."""
     sentences: dict[str, None] = {}
     for image in images:
         answers = {model.name: results().inference(model, image) for model in models.all}
@@ -296,7 +296,7 @@ def threads() -> ThreadPoolExecutor:
 
 
 CONVERSION_SECONDS = 1.0
-"""Between two looks whether a conversion is finished."""
+"""Seconds between two checks whether a conversion is finished."""
 
 
 @st.cache_resource(show_spinner=False)

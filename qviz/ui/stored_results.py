@@ -1,8 +1,8 @@
 """Store the results of long computations on disk, so that they are still available after the server restarts.
 
-The key of a result contains everything the result depends on: the digests of files, settings, options and the code. A
-result can therefore be found only with the same files, in whatever project. A result that cannot be read back exactly
-is not stored.
+The key of a result contains everything that the result depends on: the digests of the files, settings, options and the
+code. Any project with the same files therefore finds the result, and no other project does. A result that cannot be
+read back exactly is not stored.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ TYPES = {
     "diagnosis": "diagnosis.result:Diagnosis",
     "backends": "backends:BackendComparison",
 }
-"""Kind of job -> module and type of its result. Those of other kinds take seconds, and are not stored."""
+"""Kind of job -> module and type of its result. Jobs of other kinds take seconds, so their results are not stored."""
 MAX_BYTES = 512 << 20
-"""Of a result as JSON."""
+"""Maximum size of a stored result, as JSON."""
 
 
 def load(store: Store | None, kind: str, key: object) -> Any:

@@ -19,7 +19,7 @@ KEY = "qviz_tray"
 REFRESH_SECONDS = 1.0
 MAX_ENTRIES = 12
 MAX_ERROR = 160
-"""Characters of an error's sentence; the page shows all of it."""
+"""Maximum number of characters of an error's sentence in the tray. The page shows the whole sentence."""
 
 
 @dataclass(slots=True, eq=False)
@@ -28,7 +28,7 @@ class Entry:
 
     Attributes:
         page, query: Title of the page that shows the result, and the query parameters of its address.
-        quiet: Whether the entry disappears as soon as the job finishes, because nobody is waiting for it.
+        quiet: Whether the entry disappears as soon as the job finishes, because no user is waiting for it.
         dismissed: Whether the user has seen how the job ended, or has dismissed the entry.
     """
 
@@ -67,7 +67,7 @@ def add(job: Job[Any], title: str, quiet: bool) -> None:
 
 
 def has_ended_in_view(job: Job[Any]) -> None:
-    """Dismiss the entry of a job whose end the page is showing, unless it is shown on a tab that is not in view."""
+    """Dismiss the entry of a job if the page in view shows its result, and not on a tab that is closed."""
     if get_script_run_ctx(suppress_warning=True) is None:
         return
     page = st.session_state.get(view.PAGE)
@@ -112,7 +112,7 @@ def _draw_entry(row: Entry, path: str) -> None:
 
 
 def _progress(job: Job[Any]) -> str:
-    """A short text, because the sidebar is narrow: the time left, or else the current step."""
+    """The time left, or else the current step; a short text, because the sidebar is narrow."""
     if job.cancel.is_set() or not job.started:
         return job.progress_text()
     counted = f"{job.done} of {job.total} {job.unit}".rstrip() if 0 < job.done < job.total else ""

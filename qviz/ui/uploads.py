@@ -65,7 +65,7 @@ def drop_zone(label: str) -> None:
 
 
 def zone_of(key: str, text: str) -> DeltaGenerator:
-    """A container for a drop zone of its own, which says what it takes. `text` may not contain quotes."""
+    """A container for a separate drop zone. Its instructions show `text`, which says what it takes; without quotes."""
     container = st.container(key=f"{key}-drop")
     instructions = f'.st-key-{key}-drop [data-testid="stFileUploaderDropzoneInstructions"]::after'
     container.html(f'<style>{instructions} {{ content: "{text}" }}</style>')
@@ -99,7 +99,7 @@ def _empty_zone() -> None:
 
 
 def _free_uploads(file_ids: Sequence[str]) -> None:
-    """Delete Streamlit's copies of the files, which it would keep until the session ends; the workspace has its own."""
+    """Delete Streamlit's copies of the files, which it would keep until the session ends. The workspace has its own."""
     context = get_script_run_ctx()
     manager = context.uploaded_file_mgr if context is not None else None
     if context is not None and isinstance(manager, MemoryUploadedFileManager):
@@ -142,7 +142,7 @@ def add_images(images: Sequence[EncodedImage], notices: Sequence[str], source: s
 
 
 def _show_new(images: Sequence[EncodedImage]) -> None:
-    """Show the one new image; of several, pages show the worst one."""
+    """Show the new image if there is only one; else clear the choice, so that pages show the worst image."""
     if images:
         view.change(image=workspace.current().images[0].name if len(images) == 1 else None)
 
@@ -159,9 +159,9 @@ def _dark(images: Sequence[EncodedImage]) -> list[str]:
 
 
 def unmended(notices: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
-    """The notices without those that mention one of these files.
+    """The notices that mention none of these files.
 
-    The files have been dropped again, and whatever is still wrong with them adds a new notice.
+    The files have been dropped again, so that a file that is still wrong adds a new notice.
     """
     named = [re.compile(rf"(?<![\w.-]){re.escape(name)}(?![\w-])") for name in names]
     return tuple(sentence for sentence in notices if not any(pattern.search(sentence) for pattern in named))

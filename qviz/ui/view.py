@@ -1,9 +1,9 @@
 """The current view: threshold, image, selection, tabs and filters; in session_state and in the address of the page.
 
-An address contains only the parameters of its own page, and only those that differ from the default. It takes
-precedence over the session, so that a link or the browser's Back opens the same view. A run that was requested before
-the browser knew the newest address brings an older one, which is ignored. When the user switches pages,
-values that are not in the new address come from the session. Invalid values are ignored and reported in a sentence.
+An address contains only the parameters of its own page, and only values that differ from the default. It takes
+precedence over the session, so that a link or the browser's Back opens the same view. A run that the browser requested
+before it knew the newest address comes with an older address, which is ignored. When the user switches pages, values
+that are not in the new address come from the session. Invalid values are ignored and reported in a sentence.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from qviz.ui import projects
 
 KEY, PAGE, REMARKS = "qviz_view", "qviz_page", "qviz_address_remarks"
 OLDER, OLDER_SECONDS = "qviz_address_older", 10.0
-"""Key of the addresses that this page had before, with the time of their replacement; they are ignored for so long."""
+"""Session key of the addresses that this page had before, each with the time of its replacement. For OLDER_SECONDS from
+then on, a run that comes with such an address uses the view's address instead."""
 CHANGES = tuple(str(change) for change in Change)
 MAX_SCORE = 0.95
 MAX_LENGTH = 300
-"""Characters of one value in the address."""
+"""Maximum number of characters of one value in the address."""
 MAX_WORDS = 500
-"""Characters of a list in the address."""
+"""Maximum number of characters of a list in the address."""
 MAX_CLASS = 100_000
 _OBJECT = re.compile(r"v[0-9]{1,3}:-?[0-9]{1,5}:-?[0-9]{1,5}")
 _LIGHT = re.compile(r"[a-z_]{1,40}:-?[0-9]{1,5}(\.[0-9]{1,4})?")
@@ -79,7 +80,7 @@ class View:
 def current(page: str | None = None) -> View:
     """The view of this session, updated with the values of the address. `present` is true only if the address says so.
 
-    `page` is the title of the page that has just started to draw; None during the rest of the run.
+    page: title of the page that has just started to draw; None during the rest of the run.
     """
     before: str = st.session_state.get(PAGE, "")
     page = before if page is None else page
@@ -148,7 +149,7 @@ def show(view: View) -> None:
 
 
 def ignore_older_address(page: str) -> None:
-    """If this run of the page brings an address that the view has just replaced, take the view's address instead."""
+    """If this run comes with an address that the view has just replaced, use the view's address instead."""
     replaced = st.session_state.get(OLDER, {}).get(_text_of(st.query_params.to_dict()))
     context = get_script_run_ctx(suppress_warning=True)
     if replaced is None or page != st.session_state.get(PAGE) or (context and context.is_history_navigation):

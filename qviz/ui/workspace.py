@@ -1,8 +1,8 @@
 """The models, images and annotations loaded in one session: a frozen object in session_state, replaced as a whole.
 
-An upload widget loses its files when the user switches pages, so their bytes are copied here immediately. Sessions do
-not share workspaces. Caches that they do share are keyed by the sha256 of the bytes, so that only a session with the
-same file can find an entry.
+An upload widget loses its files when the user switches pages, so the bytes of the files are copied to the workspace
+immediately. Sessions do not share workspaces. They share caches, whose keys contain the sha256 of the bytes, so that
+only a session with the same file can find an entry.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from qviz.structures import Dataset, EncodedImage, Settings
 
 KEY, DROPS = "qviz_workspace", "qviz_undo"
 MAX_UNDO = 10
-"""Drops that can be undone, the latest first."""
+"""Maximum number of drops that can be undone."""
 
 
 @dataclass(frozen=True, slots=True)
 class EarlierModel:
-    """A model that was removed or replaced by a newer file. `removed` is the time of that, in seconds since 1970."""
+    """A model that was removed or replaced by a newer file. removed: time of the removal, in seconds since 1970."""
 
     source: ModelSource
     removed: int
@@ -62,7 +62,7 @@ class Workspace:
     quarantine: Mapping[str, str] = field(default_factory=dict)
 
     def with_models(self, added: Sequence[ModelSource]) -> Workspace:
-        """The workspace with models appended. Of models with equal bytes only one is kept, with the newer settings."""
+        """The workspace with models appended. If two models have the same bytes, only the new one remains."""
         new = {source.digest: source for source in added}
         models = (*(source for source in self.models if source.digest not in new), *new.values())
         max_models = limits().session_models
@@ -74,7 +74,7 @@ class Workspace:
     def with_images(self, added: Sequence[EncodedImage]) -> Workspace:
         """The workspace with images added at the front.
 
-        Of equal files only one is kept; a name that already occurs gets a number.
+        If two images have the same digest, only one remains. A name that already occurs gets a number.
         """
         digests = {image.digest for image in added}
         images = _distinct([*added, *(image for image in self.images if image.digest not in digests)])
@@ -107,8 +107,8 @@ class Workspace:
     def with_replaced(self, added: Sequence[ModelSource]) -> Workspace:
         """Same as `with_models`, but a new model replaces a loaded one with the same file name.
 
-        The replaced model becomes an earlier one. The new one takes over its shown name and role, and also its settings
-        if it has none of its own.
+        The replaced model becomes an earlier one. The new model gets the shown name and the role of the replaced one,
+        and also its settings unless it has settings of its own.
         """
         names = {source.name: source for source in added}
         digests = {source.digest for source in added}
@@ -238,7 +238,8 @@ class Drop:
 
 PARTS = ("models", "images", "reference", "is_sample", "name", "earlier", "quarantine")
 WHOLE_PARTS = ("dataset", "study")
-"""What a drop may change; a dataset and a study hold arrays and are compared as a whole."""
+"""Attributes of a workspace that a drop may change. Those in WHOLE_PARTS contain arrays, so they are compared by
+identity."""
 
 
 def changed_parts(before: Workspace, after: Workspace) -> list[str]:

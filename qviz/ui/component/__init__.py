@@ -1,8 +1,8 @@
-"""Parts of a page that are drawn in the browser by our own scripts, and what the user did in them.
+"""Parts of a page that our own scripts draw in the browser, and the reports of what the user did in them.
 
-A component reports with `setStateValue(name, {value, at: stamp(), ...})`. Streamlit passes a state to every run as long
-as the component is on the page. A trigger would be passed to a single run, and the click would be lost if a newer run
-replaced that run. The stamp `at` shows which reports the session has not acted on yet.
+A component reports with `setStateValue(name, {value, at: stamp(), ...})`. Streamlit passes such a state to every run as
+long as the component is on the page. A trigger would be passed to a single run, and a click would be lost if a newer
+run replaced that run. The stamp `at` shows which reports the session has not acted on yet.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ def mount(
     """Draw the component of a folder, which contains `<folder>.js` and may contain `<folder>.css`.
 
     Args:
-        data: Passed to the script.
-        names: The reports that the component makes; see `reports`.
-        scripts: Further scripts, which are joined with that of the folder, in this order, into one ES module.
+        data: Data for the script.
+        names: Names of the reports that the component makes; see `reports`.
+        scripts: Further scripts. They are joined in this order, followed by the script of the folder, into one ES
+            module.
     """
     callbacks: dict[str, Any] = {f"on_{name}_change": _ignore_change for name in names}
     result = _component(folder, scripts)(key=key, data=data, **callbacks)

@@ -14,11 +14,11 @@ def gallery(images: list[dict[str, Any]], colour: str, rev: str, then: Callable[
 
     Args:
         images: {name, src (data URI, "" while it is being made), width, height, boxes [[x1, y1, x2, y2, change]...],
-            text (what changed), badge (its first words), level (ok | some | bad | none)}. Boxes are in pixels of an
-            image of size width x height; lost ones are drawn as outlines.
-        colour: Colour of the boxes that are kept.
+            text (what changed), badge (its first words), level (ok | some | bad | none)}. Boxes are in pixels of the
+            original image, which has the size width x height. Lost objects are drawn as outlines.
+        colour: Colour of the boxes of kept objects.
         rev: Revision of the data; it must differ whenever anything that is drawn differs.
-        then: It may end the run, e.g. by st.switch_page.
+        then: Called with the name of the image; it may end the run, e.g. by st.switch_page.
     """
     mount(Path(__file__).parent, {"images": images, "colour": colour, "rev": rev}, key, ["picked"])
     clicked = reports(key, "picked")

@@ -30,7 +30,7 @@ class Pick:
 
 
 def take_pick(key: str, act: Callable[[Pick], object]) -> None:
-    """Call `act` if the user picked something in the drawing with this key. Call this before `network` draws it."""
+    """Call `act` with the new pick if the user picked something in the drawing. To be called before `network`."""
     reports(key, "pick").act("pick", lambda value: act(Pick(value["chosen"], tuple(value["selected"]))))
 
 

@@ -1,6 +1,6 @@
-"""The list of this browser's projects, which the browser draws and keeps in its local storage for this address.
+"""The list of this browser's projects. The browser draws it and keeps it in its local storage for this address.
 
-The server never gets the list; it is told the ID of a project only when the user opens or deletes that project.
+The server never gets the list. It only gets the ID of a project when the user opens or deletes that project.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ Threshold, filters, zoom and swipe work in the browser; Python is informed when 
 xyxy in pixels of the original image, scores and IoU are in [0, 1], class ids start at 0. A selected object is named
 ``variant id:reference index:variant index``, with -1 in place of an index if there is no box.
 
-Every report from the browser has the ``rev`` of the data it refers to, which shows whether a selection belongs to an
-image that is no longer shown.
+Every report from the browser contains the ``rev`` of the data to which it refers. A selection in an image that is no
+longer shown is recognised by its ``rev``.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ FIELDS = ("threshold", "selected", "mode", "changes", "classes", "truth", "focus
 
 @dataclass(frozen=True, slots=True)
 class ViewerState:
-    """What the user changed in the viewer; None if unchanged (or, for `selected`, if changed on another `rev`)."""
+    """What the user changed in the viewer. None: not changed, or, for `selected`, changed on another `rev`."""
 
     threshold: float | None = None
     selected: str | None = None  # "" if the user deselected the object
@@ -52,7 +52,7 @@ def viewer(data: dict[str, Any], *, key: str) -> ViewerState:
 
 
 def _steps(user: Reports) -> int:
-    """The sum of the presses that the session has not acted on."""
+    """The sum of the steps forwards (positive) and backwards that the session has not acted on yet."""
     report, last = user.new.get("step"), user.stamps.get("step", 0)
     return sum(int(by) for at, by in report["value"] if at > last) if report is not None else 0
 
