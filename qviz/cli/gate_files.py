@@ -1,4 +1,4 @@
-"""Files of a gate for code hosts: alerts (SARIF), and pictures of the worst images for an artifact."""
+"""Files that a gate writes for code hosts: alerts (SARIF), and pictures of the worst images for an artifact."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def worst_images(session: Session, folder: Path | None) -> str:
 
 
 def write_sarif(path: Path | None, args: argparse.Namespace, result: Evaluation, gates: Sequence[Gate]) -> None:
-    """Write the SARIF file, if there is to be one. Raises SettingsError."""
+    """Write the SARIF file, unless `path` is None. Raises SettingsError if it cannot be written."""
     from qviz.features.exporting.text_sarif import sarif
 
     if path is not None:

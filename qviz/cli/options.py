@@ -23,7 +23,7 @@ SETTINGS = ("labels", "mean", "std", "channels", "resize", "decoder", "class_off
 
 
 class OutputPath(type(Path())):  # type: ignore[misc]
-    """A file that a command writes. `output.check_inputs_stay` refuses one that the command also reads."""
+    """Path of a file that a command writes. `output.check_inputs_stay` refuses a path that the command also reads."""
 
 
 def names(text: str) -> str:
@@ -259,7 +259,7 @@ def settings_words(args: argparse.Namespace) -> list[str]:
 
 
 def check_one_source(args: argparse.Namespace) -> None:
-    """Raises DatasetError if --images is given together with --dataset and cannot be the folder of its images."""
+    """Raise DatasetError if --images is given together with --dataset and cannot be the folder of its images."""
     is_folder = args.dataset_images is None and len(args.images) == 1 and args.images[0].is_dir()
     if args.dataset is not None and args.images and not is_folder:
         raise DatasetError("A dataset has its own images: give their folder with --dataset-images DIR.")
@@ -298,7 +298,7 @@ class TerminalProgress(Progress):
 
 
 def remark_warnings(warnings: Iterable[Warning]) -> None:
-    """Print lint warnings on standard error, except those that are only advice, which `qviz info` prints."""
+    """Print lint warnings on standard error, except those that are only advice: only `qviz info` prints these."""
     remark([f"{warning.message} {warning.cure}" for warning in warnings if not warning.advice])
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def print_json(document: dict[str, Any]) -> None:
-    """Print one JSON document; numbers are not rounded, and unknown ones are null, never NaN."""
+    """Print one JSON document. Numbers are not rounded; unknown and infinite numbers are null."""
     from qviz.result import to_json
 
     print(formatting.encodable(json.dumps(to_json(document), ensure_ascii=False, allow_nan=False)))
@@ -78,7 +78,7 @@ def _is_number(text: str) -> bool:
 
 
 def check_inputs_stay(args: argparse.Namespace) -> None:
-    """Check that no file to write is one of the files to read, or named twice. Raises SettingsError."""
+    """Raise SettingsError if a file to be written is also a file to be read, or is named twice."""
     given = [value for values in vars(args).values() for value in (values if isinstance(values, list) else [values])]
     written = [value for value in given if isinstance(value, OutputPath)]
     read = [Path(value) for value in given if isinstance(value, str | Path) and not isinstance(value, OutputPath)]
@@ -99,7 +99,7 @@ def _is_same(path: Path, other: Path) -> bool:
 
 
 def check_writable(*paths: Path | None) -> None:
-    """Check, before the work starts, that these files' folders exist. Raises SettingsError if not."""
+    """Raise SettingsError if the folder of one of these files does not exist; to be called before the work starts."""
     for path in paths:
         if path is not None and not path.resolve().parent.is_dir():
             raise SettingsError(f"{path} cannot be written: its folder does not exist; create it first.")

@@ -1,6 +1,6 @@
 """Engines run jobs in worker processes, on this machine (`LocalEngine`) or on a Dask cluster (`qviz.engine.cluster`).
 
-Both implement `Engine`; code that submits jobs does not depend on which one it is.
+Both implement `Engine`, so that code that submits jobs works with either.
 """
 
 from qviz.engine.interface import Blob, Engine, WarmUp, importing

@@ -1,8 +1,8 @@
 """An engine that runs jobs on the workers of a Dask cluster: `DaskEngine("tcp://scheduler:8786")`.
 
-Models and images are separate Dask tasks, on which the jobs depend. Dask sends them to each worker once, including
-workers that join later, and repeats the task if a lost worker had the only copy (data scattered by the client would be
-lost). A job whose worker is lost runs again on another worker.
+Models and images are separate Dask tasks, on which the jobs depend. Dask sends them once to each worker, including
+workers that join later. If a lost worker had the only copy, Dask repeats the task; data scattered by the client would
+be lost. A job whose worker is lost runs again on another worker.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 CONNECT_SECONDS = 10.0
-"""Time that the scheduler has to answer, and that its first worker has to appear."""
+"""Seconds within which the scheduler must answer, and within which its first worker must appear."""
 ALONE_LIMIT = 60.0
 MAX_HEAVY = 64
 """Number of large arguments (images) kept on the cluster for later jobs; running jobs hold their own references."""
@@ -43,7 +43,7 @@ URGENT = 10
 
 @dataclass(frozen=True, slots=True)
 class _Shared(Blob):
-    """Bytes that this process can read; in a process that runs a job, another Blob with the same digest replaces it."""
+    """Bytes that this process can read. In a process that runs a job, a Blob with the same digest takes its place."""
 
     data: bytes = field(repr=False)
 
@@ -59,7 +59,7 @@ class DaskEngine(Engine):
         time_limit: Seconds per job; by default the limit in `qviz.limits` on this machine.
         memory_limit: Bytes of resident memory per process; by default the limit in `qviz.limits` on this machine.
         warm_up: Function that runs in each process when it starts.
-        alone_limit: Seconds without any worker after which all jobs fail.
+        alone_limit: All jobs fail after this many seconds without any worker.
 
     Attributes:
         workers: Total number of threads of the workers at the time this client connected.
@@ -132,7 +132,7 @@ class DaskEngine(Engine):
         return job
 
     def _forget(self, job: Future[Any]) -> None:
-        """Forget a finished job. If it was cancelled, also cancel its Dask task and notify those who wait for it."""
+        """Forget a finished job. If it was cancelled, also cancel its Dask task and notify the threads that wait."""
         running = self._jobs.pop(job, None)  # not in the job's own callback: the two would keep each other alive
         if running is not None and job.cancelled():
             running.cancel()
@@ -206,7 +206,7 @@ def _connected(address: str) -> Any:
 
 
 def _checked_workers(client: Any, address: str, code: str) -> int:
-    """Total number of threads of the workers. Raises SettingsError if there is none, or one with other code."""
+    """Total number of threads of the workers. Raises SettingsError if there is no worker, or one with other code."""
     try:
         client.wait_for_workers(1, timeout=CONNECT_SECONDS)
     except TimeoutError as error:

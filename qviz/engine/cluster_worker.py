@@ -1,11 +1,11 @@
 """The code that runs in a Dask worker: one `LocalEngine` per client, whose child processes run the jobs.
 
-A job thus has the same limits on a cluster as on one machine (seconds, bytes, isolated crashes), a hostile model never
-brings down a shared worker, and interpreters, which are not thread-safe, each have a process however many threads the
-worker has. The worker itself handles bytes only and imports no TensorFlow Lite.
+A job thus has the same limits of time and memory on a cluster as on one machine, and a hostile model never ends a
+shared worker. Interpreters are not thread-safe, so each has its own process, even if the worker has several threads.
+The worker itself only handles bytes and does not import TensorFlow Lite.
 
-Jobs travel pickled, without their large arguments: `Blob`s and byte strings of at least `HEAVY` bytes are replaced by
-their digests, so that models and images travel once per worker rather than once per job.
+Jobs are sent pickled, without their large arguments: `Blob`s and byte strings of at least `HEAVY` bytes are replaced by
+their digests, so that models and images are sent once per worker and not once per job.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from qviz.errors import SettingsError
 
 HEAVY = 16 << 10
 IDLE_SECONDS = 900.0
-"""Idle time after which the engine of a vanished client is closed; this is checked when another client connects."""
+"""The engine of a client that has disappeared is closed after this time without a job. This is checked when another
+client connects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ _LOCK = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The exception of a job, returned rather than raised so that Dask neither treats nor logs it as its own error."""
+    """The exception of a job. It is returned and not raised, so that Dask does not treat or log it as its own error."""
 
     error: BaseException
 
@@ -165,8 +166,8 @@ def _engine(session: Session) -> LocalEngine:
 def _allow_children() -> None:
     """Allow this process to have children.
 
-    A worker under a Dask nanny is daemonic and may not have any, because they could outlive it; those of `LocalEngine`
-    end with their parent.
+    Python does not let a worker under a Dask nanny start child processes, because it is daemonic and they could outlive
+    it. The child processes of `LocalEngine` end with their parent.
     """
     config = getattr(multiprocessing.current_process(), "_config", {})
     config.pop("daemon", None)

@@ -42,11 +42,11 @@ class Engine(ABC):
 
     @abstractmethod
     def _queue(self, call: Callable[[], R], urgent: bool) -> Future[R]:
-        """Queue a call; urgent calls run before all others."""
+        """Queue a call and return its future. Urgent calls run before all others."""
 
     @abstractmethod
     def share(self, data: bytes, digest: str) -> Blob:
-        """Make bytes with this digest readable by the workers."""
+        """Make bytes with this digest readable by the workers, and return the Blob by which jobs refer to them."""
 
     @abstractmethod
     def close(self) -> None:

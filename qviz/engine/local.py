@@ -1,8 +1,8 @@
 """Worker processes on this machine.
 
 Each slot is a thread with a single-worker executor that runs one job at a time. If a job crashes, hangs or uses too
-much memory, only that job fails: its worker is killed and replaced while other jobs continue. Workers are kept between
-jobs, so that later jobs can reuse what a job has cached in its process (interpreters by digest).
+much memory, only that job fails: its worker is killed and replaced while other jobs continue. A worker runs many jobs,
+so that later jobs can use the interpreters that earlier jobs have cached in its process.
 
 Large byte strings reach the workers as a `Blob`, a file in a private folder.
 """
@@ -151,7 +151,7 @@ class _Slot:
             job.future.set_result(result)
 
     def _result(self, function: Callable[[], R]) -> R:
-        """Run a job. If something else kills its worker (SIGKILL), try once more, as the job may not be the cause."""
+        """The result of a job. If its worker is killed (SIGKILL), the job runs once more: it may not be the cause."""
         try:
             return self._attempt(function)
         except Exception as error:

@@ -1,7 +1,7 @@
-"""Memory of processes: its limits, and freed memory given back to the operating system, which glibc would keep.
+"""Memory of processes: limits, and returning freed memory, which glibc would keep, to the operating system.
 
-Everything that only Linux has is here. Elsewhere the functions do nothing, and `memory_limit_sentence` says what that
-means for a worker.
+Everything that only Linux has is here. On other systems, these functions do nothing, and `memory_limit_sentence` says
+what that means for a worker.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _collected_at = 0.0
 
 
 def tidied(job: Callable[[], R]) -> R:
-    """Run a job and return its result; if the worker has grown by more than `GROWTH`, give freed memory back."""
+    """Run a job and return its result. If the worker has grown by more than `GROWTH`, freed memory is given back."""
     global _resident_after
     try:
         return job()
@@ -54,10 +54,10 @@ def worker_malloc(others: str = "") -> str:
 
 
 def trim_malloc() -> None:
-    """Make a server give freed memory back to the system.
+    """Make malloc of a server give freed memory back to the system.
 
-    By default glibc raises its threshold for doing so to the largest block ever freed (5 MB after one model), and it
-    keeps an arena for every few threads, which hardly ever shrinks. A server has one thread per visit.
+    By default, glibc gives back only blocks that are larger than the largest block freed so far (5 MB after one model).
+    It also keeps one arena for every few threads, which hardly ever shrinks, and a server has one thread per visit.
     """
     try:
         libc = ctypes.CDLL("libc.so.6")
@@ -70,8 +70,8 @@ def trim_malloc() -> None:
 def free_closed_sessions() -> None:
     """Free unreachable objects, at most every `PAUSE_SECONDS`.
 
-    A closed session leaves megabytes in a few objects that form cycles, and Python looks for cycles only after many new
-    objects have been created.
+    A closed session leaves megabytes in a few objects that refer to each other. Python looks for such cycles only after
+    many new objects have been created.
     """
     global _collected_at
     if time.monotonic() - _collected_at > PAUSE_SECONDS:
@@ -89,7 +89,7 @@ def machine_memory() -> tuple[int, int]:
 
 
 def limit_memory(hard_limit: int) -> None:
-    """Make allocations of this process fail above `hard_limit` bytes, also where it grows faster than anybody polls."""
+    """Make allocations of this process fail above `hard_limit` bytes, even if it grows faster than the engine polls."""
     with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such limit
         import resource
 
@@ -104,13 +104,16 @@ def memory_limit_sentence() -> str:
 
 
 def forget_peak() -> None:
-    """Reset this process's peak memory (only on Linux; elsewhere an earlier peak may hide part of the growth)."""
+    """Reset the recorded peak memory of this process. Does nothing except on Linux."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_memory() -> int | None:
-    """Peak resident bytes of this process, or None. On Linux `ru_maxrss` would include the parent's peak."""
+    """Peak resident memory of this process in bytes, or None if the system does not report it.
+
+    On Linux it is not read from `ru_maxrss`, which includes the peak of the parent process.
+    """
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

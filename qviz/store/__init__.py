@@ -4,7 +4,7 @@ If the file cannot be used (damaged, no permission, disk full, locked for too lo
 `Store.remarks` says so. Several processes may share one file (WAL). A value is returned only if its checksum is right.
 The size of the file is limited: the least recently used values are deleted first.
 
-Values are written in batches; a killed process loses at most those of the last `WRITE_SECONDS`.
+Values are written in batches. A killed process loses at most the values of the last `WRITE_SECONDS`.
 """
 
 from qviz.store.folders import user_folder

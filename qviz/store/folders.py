@@ -15,9 +15,10 @@ def user_folder(kind: str) -> Path:
     """The folder named by `$QVIZ_CACHE` or `$QVIZ_DATA`, else qviz's folder in the usual place of the platform.
 
     Args:
-        kind: `cache` for what can be computed again, `data` for what must not be lost.
+        kind: `cache` for files that can be computed again, `data` for files that must not be lost.
 
-    Raises RuntimeError if there is no home folder.
+    Raises:
+        RuntimeError: There is no home folder.
 
     Example:
         >>> user_folder("cache").name  # on Linux

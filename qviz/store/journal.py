@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 MAX_BYTES = 64 << 20
-"""Maximum number of bytes that are read; no work here writes that much."""
+"""Maximum number of bytes that are read. No journal of qviz is that large."""
 MAX_JOURNALS = 100
 """Maximum number of journals in a folder; the least recently written ones are deleted."""
 
@@ -40,7 +40,7 @@ class Journal:
         yield from (row for row in map(_object, lines) if row is not None)
 
     def add(self, row: dict[str, Any]) -> None:
-        """Append an object as a line; the line persists even if this process is killed."""
+        """Append an object as a line. The line is not lost if this process is killed afterwards."""
         if self.path is None:
             return
         line = json.dumps(row, allow_nan=False).encode() + b"\n"

@@ -3,13 +3,13 @@
     FOLDER/ID/project.json   the document of the project; always replaced as a whole
     FOLDER/ID/blobs/SHA256   the bytes to which the document refers
 
-Blobs are written before the document that refers to them, and blobs that are no longer referred to are deleted after
-it, so a process that is killed at any moment leaves the last complete state. An ID has 128 random bits: anyone who
-knows it may open the project, but nobody can guess it. A save that would exceed the quota is refused, and the project
-stays as it was.
+New blobs are written before the document that refers to them, and unused blobs are deleted after it is written. A
+process that is killed at any moment therefore leaves the last complete state. An ID has 128 random bits: anyone who
+knows the ID may open the project, but nobody can guess it. A save that would exceed the quota is refused, and the
+project stays as it was.
 
-Several pages may have the same project open, also pages of several servers with one folder. Each knows the revision
-that it read, and a page cannot overwrite a newer revision than its own; one server at a time saves a project.
+Several pages may have the same project open, also pages of several servers with the same folder. Each page knows the
+revision that it read, and cannot overwrite a newer revision. Only one server at a time saves a project.
 """
 
 from __future__ import annotations
@@ -42,12 +42,13 @@ MAX_DOCUMENT = 64 << 20
 BLOCK = 4096
 """Minimum number of bytes that a file counts against the quota, because many small files also fill a disk."""
 MAX_SYNCS = 16
-"""Up to this many files are synced to disk one by one; more are synced together, which saves seconds for thousands."""
+"""Up to this many files are synced to disk one by one. More are synced together, which saves seconds for thousands."""
 _LOCKS = tuple(threading.Lock() for _ in range(64))
-"""Locks, chosen by a project's ID, so that this process saves a project only once at a time."""
+"""Locks that keep two threads of this process from saving the same project at once. The ID chooses the lock."""
 
 LOCK, LOCK_SECONDS = "lock", 30.0
-"""An empty file in the folder of a project that is locked while a server saves it."""
+"""Name of an empty file in a project's folder that a server locks while it saves the project, and the maximum time that
+another server waits for it."""
 
 Revision = tuple[int, int, int] | None
 """Identifies a state of a project's document on disk; None if there is no document."""
@@ -235,7 +236,7 @@ class Projects:
             )
 
     def _size(self, folder: Path) -> int:
-        """Total bytes of the files in a project's folder; counted again only after files were added or removed."""
+        """Total bytes of the files in a project's folder, counted again only if files were added or removed."""
         try:
             changed = max((folder / part).stat().st_mtime_ns for part in (DOCUMENT, BLOBS))
             if self._sizes.get(folder.name, (0, 0))[0] != changed:
@@ -278,7 +279,10 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _replace(path: Path, data: bytes, sync: bool = True) -> None:
-    """Replace a file atomically: a reader sees either the old or the new bytes. sync: also after a power failure."""
+    """Replace a file atomically: a reader sees either the old or the new bytes.
+
+    sync: whether this also holds after a power failure.
+    """
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with beside.open("wb") as file:

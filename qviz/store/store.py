@@ -22,9 +22,10 @@ T = TypeVar("T")
 
 FILE = "detections.sqlite"
 TICK = 1e-3
-"""Seconds between two writes whose times would not be in order."""
+"""If the clock was set back, the time of a new value is this many seconds after the latest time in the file."""
 SHARE_LEFT = 0.9
-"""Old values are deleted until the file has this share of its limit, so that not every write has to delete some."""
+"""When the file exceeds its limit, old values are deleted down to this share of the limit, so that not every write has
+to delete some."""
 BATCH = 32
 WRITE_SECONDS = 0.5
 """Values are written when there are `BATCH` of them, or `WRITE_SECONDS` after the last write."""
@@ -69,7 +70,7 @@ class Store:
         return self.get_many([key]).get(key)
 
     def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
-        """Key -> value, for those of the keys that have a value."""
+        """Key -> value, for the keys that have a value."""
         with self._lock:
             unique = list(dict.fromkeys(keys))
             values = {key: self._unwritten[key] for key in unique if key in self._unwritten}
@@ -162,7 +163,10 @@ class Store:
         self._connection.execute("COMMIT")
 
     def _now(self) -> float:
-        """The time, but later than any in the file: after the clock was set back, new values would be deleted first."""
+        """The current time, or a later one than all in the file if the clock was set back.
+
+        Otherwise new values would count as the oldest and would be deleted first.
+        """
         assert self._connection is not None
         (newest,) = self._connection.execute("SELECT max(used) FROM kept").fetchone()
         return max(time.time(), (newest or 0.0) + TICK)
@@ -190,7 +194,7 @@ class Store:
     # ---- problems with the file ---------------------------------------------------------------------------
 
     def _safely(self, act: Callable[[], T], otherwise: T) -> T:
-        """The result of `act`; if it raises an error of SQLite, a remark is added and the result is `otherwise`."""
+        """The result of `act`. If `act` raises an error of SQLite, a remark is added and `otherwise` is returned."""
         if self._connection is None and act != self._open:
             return otherwise
         try:

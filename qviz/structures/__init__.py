@@ -1,7 +1,7 @@
 """Value types that all packages share, with their conventions.
 
-* Boxes are xyxy (left, top, right, bottom), float32, in pixels of the *original* image (EXIF orientation applied,
-  except where annotations were drawn without it, see `EncodedImage.size`).
+* Boxes are xyxy (left, top, right, bottom), float32, in pixels of the *original* image. Its EXIF orientation is
+  applied, unless the annotations refer to the image without it, see `EncodedImage.size`.
 * Images are (h, w, 3) uint8 RGB.
 * Class ids are zero-based indices into the model's labels.
 * Scores (confidences) and AP are in [0, 1]; AP is multiplied by 100 only for display.

@@ -10,7 +10,7 @@ from qviz.limits import limits
 _ENTRY = b"PK\x01\x02"
 """The signature with which each entry in the directory of a zip archive begins."""
 SPARE = 1000
-"""Archives with up to this many entries above the limit are still opened, so that readers can state the number."""
+"""Archives with up to this many entries above the limit are still opened, so that an error can state their number."""
 
 
 def open_zip(data: bytes) -> zipfile.ZipFile:

@@ -20,7 +20,7 @@ def iou_matrix(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def covered_matrix(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(n, m) share of each of n first boxes that each of m second boxes covers, in [0, 1]; COCO's IoU for crowds."""
+    """(n, m) share of the area of each first box that each second box covers, in [0, 1]. COCO uses it for crowds."""
     top_left = np.maximum(first[:, None, :2], second[None, :, :2])
     bottom_right = np.minimum(first[:, None, 2:], second[None, :, 2:])
     sides = np.maximum(bottom_right - top_left, 0)

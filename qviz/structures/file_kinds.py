@@ -1,4 +1,4 @@
-"""What bytes are that are not the file that was expected, in words, and the most likely next step."""
+"""Describe a file that is not of the expected kind, and the most likely next step, for error messages."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"%PDF", "it is a PDF document."),
     (b"\x80\x02", "it is a Python pickle, which is never opened. Export the model."),
 )
-"""First bytes of a file -> what it is."""
+"""(first bytes of a file, the end of a sentence that says what the file is)."""
 PAGES = (b"<!doctype html", b"<html")
 
 
 def described(data: bytes) -> str:
-    """What a file is by its first bytes, as the end of a sentence with a full stop; else those bytes in hexadecimal.
+    """What kind of file this is according to its first bytes, as the end of a sentence with a full stop.
+
+    If the kind is not known, the sentence gives the first bytes in hexadecimal.
 
     Example:
         >>> described(b"<html><body>Not found")

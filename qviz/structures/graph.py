@@ -62,7 +62,7 @@ class Op:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadNotes:
-    """What the file's metadata say about its outputs.
+    """What the metadata of a file say about its outputs.
 
     Attributes:
         task: `detect`, `pose`, `segment` or `obb`; empty if it is not stated.
@@ -136,16 +136,16 @@ DATA_MOVERS = JOINS | {
     *("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "SLICE", "STRIDED_SLICE", "SPLIT_V", "QUANTIZE", "DEQUANTIZE"),
     *("PAD", "PADV2", "MIRROR_PAD", "SPACE_TO_DEPTH", "DEPTH_TO_SPACE", "MAX_POOL_2D", "RESIZE_NEAREST_NEIGHBOR"),
 }
-"""Operators whose output values are all values of their inputs. JOINS are those of them that have several data tensors,
-or whose first input may not be the data."""
+"""Operators whose output values all occur in their inputs. JOINS are those operators among them that have several data
+tensors, or whose first input may be something else than the data."""
 FIXED_RANGE = frozenset({"LOGISTIC", "SOFTMAX", "LOG_SOFTMAX", "TANH", "L2_NORMALIZATION"})
-"""Operators whose integer kernels prescribe the scale of the output (1/256 for 8-bit LOGISTIC, so the largest value is
-.9961). Calibration does not choose it, and it clips at most one step (TensorFlow Lite's 8-bit quantization
-specification)."""
+"""Operators whose integer kernels prescribe the scale of the output, so that calibration does not choose it. For 8-bit
+LOGISTIC it is 1/256, and the largest value is .9961. Such a range clips by at most one step. Source: TensorFlow Lite's
+8-bit quantization specification."""
 
 
 def has_fixed_range(graph: Graph, tensor: int) -> bool:
-    """Whether a kernel prescribes the scale of a tensor, or of the tensor that it is a reshaped or copied form of."""
+    """Whether a kernel prescribes the scale of a tensor, or of the tensor of which it is a reshaped or moved copy."""
     maker = graph.producer(tensor)
     while maker is not None and maker.kind in DATA_MOVERS - JOINS and maker.inputs and maker.inputs[0] is not None:
         if graph.tensors[tensor].dtype != graph.tensors[maker.inputs[0]].dtype or maker.kind == "QUANTIZE":

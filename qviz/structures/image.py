@@ -11,7 +11,7 @@ import numpy as np
 
 
 def digest_of(data: bytes) -> str:
-    """sha256 of these bytes in hexadecimal; caches identify files by it."""
+    """sha256 of these bytes in hexadecimal. Caches identify files by their digest."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -41,7 +41,8 @@ class EncodedImage:
 
     Attributes:
         digest: Identifies the image; includes size and corruption, so that caches distinguish them.
-        size: (width, height) to which its boxes refer, or None; it decides whether EXIF orientation is applied.
+        size: (width, height) to which its boxes refer, or None. If only the stored pixels have this size, and not the
+            image after EXIF orientation is applied, the orientation is not applied.
         corruption: The corruption that is applied to the decoded pixels, or None.
     """
 

@@ -8,18 +8,18 @@ from typing import Any, NoReturn
 
 
 class NotJson(Exception):
-    """A text is not JSON. The message is a clause that begins with "it" or with a place in the text."""
+    """A text is not JSON. The message is a clause that begins with "it" or with a position in the text."""
 
 
 def parse_json(data: bytes | str, not_a_number: bool = False) -> Any:
     """The value that a JSON text describes. `data` is UTF-8 (with or without a byte order mark), UTF-16 or UTF-32.
 
     Args:
-        not_a_number: Whether NaN and Infinity, which are not JSON but which Python's and C++'s writers write, are read
-            as numbers, because the caller checks every number anyway.
+        not_a_number: Whether NaN and Infinity are read as numbers. They are not JSON, but writers in Python and C++
+            produce them. Only for callers that check every number.
 
     Raises:
-        NotJson: It is empty, incomplete or otherwise not JSON, or is nested too deeply.
+        NotJson: The text is empty, incomplete or otherwise not JSON, or is nested too deeply.
 
     Example:
         >>> parse_json(b"[1, 2]")

@@ -1,8 +1,8 @@
 """Intersection over union of convex polygons, for boxes that are rotated: (n, 4, 2) corners in either direction.
 
 The intersection is found by clipping one polygon at each side of the other (Sutherland and Hodgman, Reentrant polygon
-clipping, Communications of the ACM 17, 1974). Here a corner outside of a side is moved onto that side instead of being
-left out: this adds no area, all polygons keep the same number of corners, and so all pairs are computed at once.
+clipping, Communications of the ACM 17, 1974). Here, a corner outside a side is moved onto that side instead of being
+removed. This adds no area, and all polygons keep the same number of corners, so that all pairs can be computed at once.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def rotated(centres: np.ndarray, angles: np.ndarray) -> np.ndarray:
 
 
 def areas(polygons: np.ndarray) -> np.ndarray:
-    """(n,) areas of polygons (n, k, 2), negative where the corners run against the clock on the screen."""
+    """(n,) areas of polygons (n, k, 2); negative if the corners run anticlockwise on the screen."""
     x, y = polygons[..., 0], polygons[..., 1]
     return np.asarray((x * np.roll(y, -1, 1) - np.roll(x, -1, 1) * y).sum(axis=1) / 2)
 
@@ -72,7 +72,7 @@ def _clipped(polygons: np.ndarray, by: np.ndarray) -> np.ndarray:
 
 
 def _clipped_at(polygons: np.ndarray, depths: np.ndarray, inwards: np.ndarray) -> np.ndarray:
-    """Polygons (p, 2k, 2): after each corner follows the point where the edge behind it crosses the line, if it does.
+    """(p, 2k, 2) polygons clipped at a line. Each corner is followed by the point where its edge crosses the line.
 
     depths: (p, k) distance of each corner from the line, negative outside; inwards: (p, 2) the line's unit normal.
     """

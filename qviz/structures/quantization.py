@@ -13,7 +13,13 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Quantization:
-    """Scales (k,) float32 and zero points (k,) int64 of a tensor; axis is None for per-tensor quantization (k == 1)."""
+    """The quantization of a tensor.
+
+    Attributes:
+        scales: (k,) float32.
+        zero_points: (k,) int64.
+        axis: The axis with one scale per slice; None for per-tensor quantization, where k is 1.
+    """
 
     scales: np.ndarray
     zero_points: np.ndarray

@@ -24,7 +24,7 @@ class Settings:
         channels: Order of the channels, one of CHANNELS.
         resize: One of RESIZES.
         decoder: A name from `qviz.decoders.DECODERS`.
-        nms_iou: IoU above which non-maximum suppression drops a box, 0..1.
+        nms_iou: Non-maximum suppression drops a box that overlaps a better one with an IoU above this, 0..1.
         max_detections: Maximum detections per image.
         class_offset: 1 if class 0 of the model is the background, else 0.
         labels: One name per class.
@@ -146,7 +146,7 @@ def _anchors(value: Any, where: str) -> tuple[float, ...]:
 
 
 def _number(name: str, value: Any, where: str) -> float:
-    """A float for `nms_iou`, else an int; 2.7 detections, for example, are an error and not truncated to 2.
+    """The value as a float for `nms_iou`, else as an int. 2.7 detections, for example, are an error.
 
     Raises SettingsError.
     """
