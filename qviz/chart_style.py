@@ -1,6 +1,7 @@
 """The style of all charts: how AP losses are drawn, and the colours.
 
-AP is shown in points (x100), with intervals and whether a loss is significant; `qviz.formatting` writes the numbers.
+AP is shown in points (x100). Losses have an interval and say whether they are significant. `qviz.formatting` writes the
+numbers.
 
 A colour has the same meaning on pages, in charts, in overlays and in the report. The palette is that of Okabe and Ito,
 which is safe for colour-blind readers (Color Universal Design, 2008). The reference is blue, and variants take their
@@ -34,7 +35,7 @@ def bracket(loss: Loss) -> str:
 
 
 def sureness(loss: Loss) -> str:
-    """Whether the loss is significant, in words; with too few images there is no interval, and the text says so."""
+    """`significant`, `not significant`, or `too few images for an interval`."""
     if loss.low is None:
         return "too few images for an interval"
     return "significant" if loss.significant else "not significant"

@@ -24,7 +24,7 @@ class Context:
 
     Attributes:
         engine: Worker processes that run models and read images.
-        store: Cache in which detections are looked up and stored; with None, everything is computed.
+        store: Cache of detections; if None, everything is computed.
         threads: Number of threads per interpreter.
         progress: Receives progress reports.
         cancel: Event that stops the computation: once it is set, the next check raises Cancelled.
@@ -39,7 +39,7 @@ class Context:
     classes: tuple[str, ...] = ()
 
     def check_cancelled(self) -> None:
-        """Raises Cancelled if `cancel` is set."""
+        """Raise Cancelled if `cancel` is set."""
         if self.cancel is not None and self.cancel.is_set():
             raise Cancelled
 
@@ -57,7 +57,7 @@ class Context:
                     return job.result()
 
     def reporting(self, on_progress: OnProgress) -> Context:
-        """A copy of the context whose progress reports call this function; used for a part of a longer computation."""
+        """A copy of the context that reports progress to `on_progress`; used for a part of a longer computation."""
         return replace(self, progress=Advance(on_progress))
 
     def counting(self, classes: Iterable[str]) -> Context:

@@ -63,11 +63,11 @@ class Inspection:
         post_process: Options of the NMS operator in the file; empty if the file has none.
         saturated_biases: Operator -> number of its biases that are saturated, i.e. clipped to their integer type.
         reference_kernels: Whether the default delegate (XNNPACK) rejects the file.
-        odd_boxes: What is implausible about its boxes on real images, as the end of a sentence; else empty.
+        odd_boxes: What is implausible about the boxes on real images, as the end of a sentence; empty if nothing is.
         runtime: Name of the runtime if it is not TensorFlow Lite, else empty.
         remark: For recorded results, a sentence about images without results; else empty.
-        constant_inputs: Which further inputs have got which values, as part of a sentence; empty if there are none.
-        rewritten: The .tflite file with these inputs as constants, which is used in place of the file; else empty.
+        constant_inputs: Further inputs with the constants that they are given, as part of a sentence; may be empty.
+        rewritten: The .tflite file with these inputs as constants, used instead of the original; empty without them.
     """
 
     graph: Graph
@@ -98,7 +98,7 @@ class Inspection:
         return label_of(self.labels, class_id)
 
     def read_as(self, decoder: str) -> Inspection:
-        """This inspection with another decoder that fits; settings that were defaults become the new decoder's."""
+        """This inspection with another decoder that fits. Default settings are replaced by those of the new decoder."""
         if decoder == self.decoder:
             return self
         usual, classes = DECODERS[decoder].defaults, DECODERS[decoder].class_count(self.graph)
@@ -112,7 +112,7 @@ class Inspection:
     def following(self, reference: Inspection) -> Inspection:
         """This variant's inspection, with its default input preparation and labels replaced by the reference's.
 
-        What was adopted from the reference before is replaced, too: its settings may be guessed after it was loaded.
+        Settings adopted earlier are replaced, too, because the reference's may have been guessed since then.
         """
         values = {
             name: value
@@ -130,7 +130,7 @@ class Inspection:
 
 
 LABELS = "labels"
-"""Source of a class_offset that was derived from the number of labels, including their background line."""
+"""Source of a class_offset that follows from the labels: they include a line for the background."""
 FOLLOWED = ("mean", "std", "channels", "resize", "labels")
 """Settings that a variant adopts from its reference."""
 
@@ -189,7 +189,7 @@ def inspect_recorded(data: bytes, given: Settings, sidecar: Settings) -> Inspect
 
 
 def _nms_settings(graph: Graph) -> Settings:
-    """IoU threshold and maximum number of detections of NMS inside the file; nothing is set if the file has none."""
+    """Settings with the IoU threshold and maximum number of detections of built-in NMS; empty if there is no NMS."""
     options = _post_process(graph)
     overlap, limit = options.get("nms_iou_threshold"), options.get("max_detections")
     if overlap is None or limit is None or not (0 <= overlap <= 1 and limit >= 1):
@@ -205,7 +205,7 @@ def _label_count(*layers: Settings) -> int:
 def _without_background(
     settings: Settings, sources: dict[str, str], classes: int | None
 ) -> tuple[Settings, dict[str, str]]:
-    """Drops the labels' background line; class_offset becomes 1 if it is a default and the outputs count background."""
+    """Remove the labels' background line; a default class_offset becomes 1 if the outputs count background."""
     labels = settings.labels or ()
     if without_background(labels) == labels:
         return settings, sources
@@ -215,7 +215,7 @@ def _without_background(
 
 
 def check_operators(graph: Graph) -> None:
-    """Raises ModelError for operators that this runtime cannot run: TensorFlow (Flex) and Edge TPU operators."""
+    """Raise ModelError for operators that this runtime cannot run: TensorFlow (Flex) and Edge TPU operators."""
     if any(op.custom and op.kind == "edgetpu-custom-op" for op in graph.ops):
         raise ModelError(
             "is compiled for the Edge TPU, so only that chip runs it; give the file that it was compiled from (the"
@@ -254,7 +254,7 @@ class Detector:
     """Runs one model. Lives in one worker process; not thread-safe.
 
     Args:
-        candidates: Whether boxes before NMS are returned too; a model that contains NMS runs faster without them.
+        candidates: Whether boxes before NMS are returned as well. A model with built-in NMS runs faster without them.
         kernels: A name from `qviz.tflite.runner.KERNELS`.
     """
 
@@ -275,7 +275,7 @@ class Detector:
 
     @property
     def reads_outputs_only(self) -> bool:
-        """Whether the outputs and the file's constants are enough to decode detections (without candidates)."""
+        """Whether detections (without candidates) can be decoded from the outputs and the file's constants alone."""
         return not self._reader.needs_inner(candidates=False)
 
     def prepare(self, image: Image) -> tuple[np.ndarray, Placement]:
@@ -357,7 +357,7 @@ def decoded(image: EncodedImage) -> Image:
 
 
 def inspect_job(model: Blob, given: Settings, sidecar: Settings) -> Inspection:
-    """Run `inspect` in a worker, as the bytes are not trusted; also check that the model loads, with which kernels."""
+    """Run `inspect` in a worker, as the file is not trusted; also check that the model loads, with which kernels."""
     data = model.read()
     if is_recorded(data):
         return inspect_recorded(data, given, sidecar)

@@ -112,7 +112,7 @@ _OF_THE_CODE = (struct.error, IndexError, KeyError, TypeError, AttributeError, O
 
 
 def reason(error: BaseException) -> str:
-    """The error's text as ` (text)`, to be inserted into a sentence; empty if it is about Python and useless to a user.
+    """The error's text as ` (text)`, to be inserted into a sentence; empty if it describes Python code, not the file.
 
     Example:
         >>> reason(ValueError("the shape has 5 sides")), reason(ValueError("read b'o\\n'"))

@@ -38,7 +38,7 @@ def _tenths(value: float) -> float:
 
 
 def hundred(value: float | None) -> float | None:
-    """.315 -> 31.5 as a number, for charts and tables that format numbers themselves."""
+    """The value times 100 as a number, for charts and tables that format numbers themselves: .315 -> 31.5"""
     return None if value is None else 100 * value
 
 
@@ -130,8 +130,9 @@ def as_text(text: str) -> str:
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A table as CSV with a header; None is an empty cell.
 
-    Numbers that are not finite are empty cells, too. A text that a spreadsheet runs as a formula, as it begins with
-    `=`, `+`, `-`, `@`, a tab or a line break, gets an apostrophe: names of files and classes come from others.
+    Numbers that are not finite are empty cells, too. A text that begins with `=`, `+`, `-`, `@`, a tab or a line break
+    gets an apostrophe in front, because a spreadsheet would run it as a formula. Names of files and classes are not
+    trusted.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

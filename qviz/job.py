@@ -25,9 +25,9 @@ class Job(Progress, Generic[T]):
         step_text: The current step, in words.
         done, total: Number of finished items and of all items of the current step; total is 0 while it is unknown.
         unit: Name of the items that are counted, e.g. `images`.
-        kind, subject, work: The kind of computation, its model and its number of items; they identify earlier runs that
-            predict its duration.
-        times: Where the duration of the run is recorded; None: nowhere.
+        kind, subject, work: The kind of computation, the digest of its model, and its number of items. Earlier runs of
+            the same kind predict the duration.
+        times: Records the duration of the run; None if it is not recorded.
         partial_result: The result so far, or None.
         started: Whether the computation is running or has run; until then it waits for other jobs.
         cancel: Event that stops the computation.
@@ -97,7 +97,7 @@ class Job(Progress, Generic[T]):
 
     @property
     def share(self) -> float:
-        """Finished share in [0, 1]: of the whole run if an earlier run predicts the rest, else of the current step."""
+        """The finished share in [0, 1] of the whole run or, if no earlier run predicts it, of the current step."""
         if not self._stopwatch.has_expectation:
             return min(self.done / self.total, 1.0) if self.total else 0.0
         left, passed = self._stopwatch.left(self._pace()), self._stopwatch.passed
@@ -128,9 +128,10 @@ class Job(Progress, Generic[T]):
         return self.partial_result
 
     def time_left_text(self) -> str:
-        """`about 2 min left`, with ` in this step` if no earlier run predicts the rest; empty while unknown.
+        """`about 2 min left`, followed by ` in this step` if no earlier run predicts the rest; empty while unknown.
 
-        Within one second it is the same, so that the page and the tray, which are drawn one after the other, agree.
+        The text changes at most once per second, so that the page and the tray show the same text although they are
+        drawn one after the other.
         """
         second = int(time.monotonic())
         if self._left_text[0] != second or self.finished:
@@ -159,9 +160,9 @@ class Job(Progress, Generic[T]):
         return " · ".join([*parts, *filter(None, [self.time_left_text()])]) or "Starting"
 
     def _pace(self) -> float | None:
-        """Seconds left in the current step at its present pace; None during its first `MIN_SECONDS`."""
+        """Seconds left in the current step at its present pace; None during the first `MIN_SECONDS` of the step."""
         return self._step_left if time.monotonic() - self._step_began > MIN_SECONDS else None
 
 
 MIN_SECONDS = 3.0
-"""Seconds after which the pace of a step is used to predict the time left."""
+"""The pace of a step predicts the time left only after this many seconds."""

@@ -1,8 +1,8 @@
 """Records how long the steps of computations took on this machine, to predict how long the next one will take.
 
-A step is identified by its text without numbers and names, so `Candidate 3: measuring int8` and `Candidate 4: …` are
-the same step. The time of a step that counts items is scaled with the amount of work; other steps are expected to take
-as long as before.
+A step is identified by its text up to the first number or colon, so `Candidate 3: measuring int8` and `Candidate 4: …`
+are the same step. The time of a step that counts items is scaled with the amount of work. Other steps are expected to
+take as long as in the earlier run.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class RunTime:
 
 
 def step_name(text: str) -> str:
-    """The name of a step: its text up to the first digit, colon or bracket, as what follows differs between runs."""
+    """The name of a step: its text up to the first digit, colon or bracket. The rest may differ between runs."""
     return re.split(r"[0-9:(]", text, maxsplit=1)[0].strip()
 
 
@@ -87,8 +87,8 @@ class JobTimes:
     def expected(self, kind: str, subject: str, work: float) -> tuple[RunTime | None, bool]:
         """(expected times of a run with this amount of work, whether they come from runs of the same subject).
 
-        Without an earlier run, (None, False). The slowest of the last runs is used, because a run that found its
-        detections in the store says nothing about a run that has to compute them.
+        If there is no earlier run, (None, False). The slowest of the last runs is used, because a run that found its
+        detections in the store does not predict a run that has to compute them.
         """
         with self._lock:
             key = _key(kind, subject)
@@ -148,7 +148,7 @@ class Stopwatch:
 
     @property
     def has_expectation(self) -> bool:
-        """Whether an earlier run predicts the remaining steps; if not, `left` refers to the current step only."""
+        """Whether an earlier run predicts the remaining steps. If not, `left` refers to the current step only."""
         return bool(self._expected)
 
     @property
@@ -181,9 +181,10 @@ class Stopwatch:
         self._spent[self._name] = StepTime(self._name, seconds, before.counted)
 
     def left(self, step_left: float | None) -> float | None:
-        """Seconds until the end of the run; None while there is nothing to estimate them from.
+        """Estimated seconds until the end of the run, or None while there is no basis for an estimate.
 
-        They count down with the clock and approach a new estimate slowly, so that the shown time does not jump.
+        The number counts down with the clock and approaches a new estimate slowly, so that the shown time does not
+        jump.
 
         Args:
             step_left: Seconds left in the current step at its present pace, if it is known.

@@ -34,9 +34,9 @@ FOLDER = "images_folder"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits; `limits.toml` explains each. Names with `_mb` are in units of 2**20 bytes.
+    """The limits, which `limits.toml` explains one by one. Names with `_mb` are in units of 2**20 bytes.
 
-    All are whole numbers, except images_folder, which is the path of a folder on the server's machine, or empty.
+    All limits are whole numbers except `images_folder`: the path of a folder on the server's machine, or empty.
     """
 
     upload_mb: int

@@ -1,8 +1,8 @@
 """A result as one flat dictionary of numbers, for experiment trackers and for the properties of test reports.
 
-A key is the path of a number in the result's JSON, in which a row of a list is named by the fields that identify it.
-Characters that trackers do not accept become `_`. If several rows have the same name, a number is added to the later
-ones. Rows about single images and objects are left out, as are texts and unknown numbers.
+The key of a number is its path in the result's JSON. In the path, a row of a list is named by the fields that identify
+it. Characters that trackers do not accept become `_`. If several rows have the same name, the later ones get a number.
+Rows about single images and objects are left out, and so are texts and unknown numbers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ IDENTITY = (
 )
 """Fields that identify a row, in the order in which they appear in the key."""
 REFUSED = re.compile(r"[^\w .-]+")
-"""MLflow accepts letters, digits, `_`, `-`, `.`, space and, between the parts, `/`."""
+"""Characters that are replaced. MLflow accepts letters, digits, `_`, `-`, `.`, spaces and, between the parts, `/`."""
 
 
 def flat_metrics(document: Mapping[str, Any], prefix: str = "") -> dict[str, float]:

@@ -1,9 +1,10 @@
 """An ONNX file as a reference: ONNX Runtime runs it in a worker process, and its outputs are decoded as usual.
 
-Its boxes allow AP to be computed, so the loss from conversion to TensorFlow Lite can be told apart from the loss from
-quantization. Its operators are not read, so layers cannot be compared. ONNX Runtime is optional, see `qviz.optional`.
+AP can be computed from its boxes. The loss from conversion to TensorFlow Lite is thus separated from the loss from
+quantization. The operators of the file are not read, so layers cannot be compared. ONNX Runtime is optional, see
+`qviz.optional`.
 
-The file is not trusted. It is loaded from its bytes; weights in separate files beside it are not read.
+The file is not trusted. It is loaded from its bytes, so weights in separate files are not read.
 """
 
 from __future__ import annotations
@@ -78,13 +79,13 @@ class OnnxRunner:
         return [np.asarray(values) for values in outputs]
 
     def set_constants(self, constants: Mapping[int, np.ndarray]) -> None:
-        """Give these inputs (by tensor index) the same values in each run; they are no longer inputs of the graph."""
+        """Set these inputs (tensor index -> values) to the same values in each run, and remove them from the graph."""
         self._constants = {self.graph.tensors[index].name: values for index, values in constants.items()}
         self.graph = replace(self.graph, inputs=tuple(i for i in self.graph.inputs if i not in constants))
         self._names = [name for name in self._names if name not in self._constants]
 
     def tensor(self, index: int) -> np.ndarray:
-        """Inner tensors cannot be read. Raises ModelError."""
+        """Always raises ModelError, because ONNX Runtime does not provide inner tensors."""
         raise ModelError(f"does not let tensor {index} be read.")
 
 

@@ -1,7 +1,7 @@
 """Optional parts of qviz, which need further packages: what each part is for, and the command that installs it.
 
-The base installation can inspect, compare, evaluate and report, and has the dashboard. Where a missing part is needed,
-an error names it and gives its install command:
+The base installation can inspect, compare, evaluate and report, and has the dashboard. If a missing part is needed, the
+error names the part and its install command:
 
     pip install "qviz-tflite[build]"
 """
@@ -54,7 +54,7 @@ def missing_modules(name: str) -> tuple[str, ...]:
 
 
 def require(name: str, work: str) -> None:
-    """Raises InputError if a part is not installed. work: what needs it, as the beginning of the message.
+    """Raise InputError if a part is not installed. work: what needs the part, as the beginning of the message.
 
     Example:
         >>> require("build", "Quantizing a model")

@@ -38,7 +38,8 @@ class Advance(Progress):
 class TimeLeft:
     """Estimates the seconds until the end from the pace of the last `WINDOW` seconds.
 
-    The mean pace since the start would mislead: results from the store arrive immediately and do not predict the rest.
+    The mean pace since the start would be too high: results from the store arrive immediately and do not predict the
+    rest.
     """
 
     WINDOW = 20.0

@@ -1,7 +1,8 @@
 """A pytest plugin to test a variant against limits: `assert_quantized(REF, VARIANT, DATASET, max_ap_loss=0.01)`.
 
-pytest loads this module through the entry point `pytest11`; it imports nothing heavy until a test calls it. All calls
-in a pytest run share worker processes and the cache of detections, so a reference runs only once for all its variants.
+pytest loads this module through the entry point `pytest11`. The module imports no large package before a test calls it.
+All calls in a pytest run share worker processes and the cache of detections, so a reference runs only once for all its
+variants.
 
 Each call adds its numbers to the test's properties (`--junitxml` writes them) and appends a page of Markdown to the
 file that `--qviz-summary` names; on GitHub the default is the job summary.
@@ -41,7 +42,7 @@ class _Run:
         item: The test that is running.
         summary: The file to which summaries are appended; None if none are written.
         sarif: The file that gets the alerts of all calls at the end of the run; None if none is written.
-        pictures: Folder for pictures of the worst images, a new folder in it for each call; None for no pictures.
+        pictures: Folder for pictures of the worst images, with a subfolder for each call; None for no pictures.
         alerts: The SARIF runs of the calls so far.
     """
 
@@ -85,7 +86,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Determine the files that are written."""
+    """Determine the paths of the files to write from the options."""
     name = config.getoption("--qviz-summary") or os.environ.get(SUMMARY_VARIABLE)
     _run.summary, _run.sarif, _run.pictures = (
         Path(text) if text else None
@@ -148,21 +149,22 @@ def assert_quantized(
         dataset: Annotated images; `dataset_images` is their folder if they are not beside the file.
         max_ap_loss: Maximum loss of AP, in [0, 1].
         max_recall_loss: Maximum loss of recall at the confidence `at`, in [0, 1].
-        at: A confidence, `best` (where the reference's F1 is highest), label -> confidence, or a JSON file of these.
+        at: The confidence threshold for recall: a number, `best` (where the reference's F1 is highest), a mapping label
+            -> number, or a JSON file of such a mapping.
         classes: Names of the classes to which detections and annotations are limited; empty for all classes.
         slices: `all` or names of traits; the worst slice must stay within `max_recall_loss` as well.
-        confident: What is compared with the limit. None: the loss itself. `lower`: the lower bound of its 95 %
-            interval, so that noise does not make a test fail. `upper`: the upper bound, so that a variant passes only
-            if the data show that it stays within the limit.
-        strict: Fail if the interval is too wide to decide.
-        options: Those of `qviz.open`, e.g. labels, mean, std, threads.
+        confident: The number that is compared with the limit. None: the loss itself. `lower`: the lower bound of its
+            95 % interval, so that noise does not make a test fail. `upper`: the upper bound, so that a variant passes
+            only if the data show that it stays within the limit.
+        strict: Whether the test fails if the interval is too wide to decide.
+        options: Arguments of `qviz.open`, e.g. labels, mean, std, threads.
 
     Returns:
         The evaluation, for further assertions.
 
     Raises:
-        QuantizationLoss: An AssertionError: a limit is exceeded, or the data cannot decide; the message says how many
-            images would be enough.
+        QuantizationLoss: A limit is exceeded, or the data cannot decide; the message then says how many images would
+            be enough. It is an AssertionError.
         QvizError: A file cannot be used.
 
     Example:
@@ -184,7 +186,7 @@ def assert_quantized(
 
 
 def _check(max_ap_loss: float | None, max_recall_loss: float | None, slices: object, confident: str | None) -> None:
-    """Raises SettingsError for arguments that cannot be used, before a model runs."""
+    """Raise SettingsError for arguments that cannot be used, before a model runs."""
     from qviz.errors import SettingsError
 
     if max_ap_loss is None and max_recall_loss is None:
@@ -215,7 +217,7 @@ def _gates(
 
 
 def _worst_images(session: Session) -> str:
-    """Write the pictures of the worst images, if there are to be any, and return their table as Markdown."""
+    """Write pictures of the worst images, if a folder is given, and return their table as Markdown; else empty."""
     from qviz.features.exporting import save_worst
     from qviz.features.exporting.text import worst_tables
 
@@ -236,7 +238,7 @@ def _faults(gate: Gate) -> list[str]:
 
 
 def _record(result: Evaluation, gates: Sequence[Gate], worst: str, files: Sequence[Path]) -> None:
-    """Set the test's properties, keep its alerts and append the page of Markdown."""
+    """Set the test's properties, collect its alerts, and append its page of Markdown to the summary."""
     from qviz import __version__
     from qviz.features.accuracy.text import markdown
     from qviz.features.exporting.text_sarif import sarif

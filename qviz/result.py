@@ -1,7 +1,7 @@
 """`Result`, the base class of what analyses return, and the conversion of frozen dataclasses to JSON and back.
 
-`to_json` returns the public form, with the keys that `--json` prints. `encode` returns every field, for saved studies,
-and `decode` reads that form back; it only creates objects of the types that the type hints name.
+`to_json` returns the public form, with the keys that `--json` prints. `encode` returns every field, for saved studies.
+`decode` reads what `encode` returned, and only creates objects of the types that the type hints name.
 
 A dataclass becomes an object with one key per field; a tuple becomes a list; a mapping becomes an object, or a list of
 pairs if its keys are not strings; bytes become base64; an array becomes {dtype, shape, data}. Numbers that are not
@@ -87,9 +87,15 @@ def _encoded_mapping(value: Mapping[Any, Any]) -> Any:
 
 
 def decode(hint: Any, value: Any, where: str) -> Any:
-    """The value of type `hint` that `encode` wrote as `value`. where: its position, for messages. Raises Misfit.
+    """The object of type `hint` that `encode` returned as `value`.
 
-    A field may also be stored under its public key (`JSON_NAMES`), as it is in older studies.
+    A field may also be stored under its public key (`JSON_NAMES`), as in older studies.
+
+    Args:
+        where: Position of the value in its file, for messages.
+
+    Raises:
+        Misfit: The value does not match the hint.
     """
     if hint in PLAIN:
         return PLAIN[hint](value, where)
@@ -251,8 +257,8 @@ def _wrong(value: Any, where: str, expected: str) -> Misfit:
 def to_json(value: Any) -> Any:
     """The public form of a value for `json.dumps`.
 
-    Numbers are not rounded, unknown numbers and those that are not finite become null, and arrays become lists. A
-    dataclass becomes an object with one key per field. These class variables of the dataclass change that:
+    Numbers are not rounded. None, NaN and infinite numbers become null, and arrays become lists. A dataclass becomes an
+    object with one key per field, unless these class variables of the dataclass change it:
 
     JSON_NAMES   field -> its key if that differs from the name; None leaves the field out
     JSON_INLINE  fields whose own keys become keys of this object
@@ -295,7 +301,8 @@ class Result:
     `verdict(result)` in the feature's `text.py` returns the sentence, and `figure(result, **options)` in its `plot.py`
     returns the chart; both modules are imported on first use.
 
-    Class variables: ROWS, the name of the field whose items are the rows of `to_frame`; and those that `to_json` uses.
+    The class variable ROWS names the field whose items are the rows of `to_frame`. The class variables that `to_json`
+    uses are described there.
     """
 
     __slots__ = ()
@@ -323,16 +330,14 @@ class Result:
         return pd.DataFrame(flat)
 
     def plot(self, **options: Any) -> go.Figure:
-        """The main chart, a plotly Figure. options: those of `figure` in the feature's `plot.py`."""
+        """The main chart, a plotly Figure. options: arguments of the function `figure` in the feature's `plot.py`."""
         figure: go.Figure = self._module("plot").figure(self, **options)
         return figure
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the result as `.json`, `.csv` (`to_frame`), `.html` (the chart) or `.tflite` (the built file).
 
-        Returns the path.
-
-        Raises SettingsError for any other suffix, or if the file cannot be written.
+        Returns the path. Raises SettingsError for any other suffix, or if the file cannot be written.
         """
         target = Path(path)
         try:

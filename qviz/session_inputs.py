@@ -107,7 +107,9 @@ class SessionInputs:
         return with_unique_names(loaded)
 
     def variant(self, name: str | int | None = None) -> LoadedModel:
-        """The variant with this name, a unique part of it, or this number (from 1); with None, the only variant.
+        """The variant with this name, with a name that contains this text, or with this number (from 1).
+
+        name: None for the only variant.
 
         Raises SettingsError if no variant or several variants match.
         """
@@ -157,7 +159,7 @@ class SessionInputs:
         return dataset_health(self.dataset_of(dataset, dataset_images), self.models[0].inspection.labels)
 
     def models_for(self, images: ImageFiles | Dataset | Sequence[EncodedImage]) -> list[LoadedModel]:
-        """The models; settings that are not stated anywhere are determined by running some of these images."""
+        """The models. Settings that neither files nor user state are determined by running some of these images."""
         from qviz.datasets.files import ImageFiles
         from qviz.features.settings import guess_for
 
@@ -171,7 +173,7 @@ class SessionInputs:
         """(the reference, the reference in the form from which variants are built).
 
         Its unknown settings are determined with these images, and compressed weights are expanded to float32. Raises
-        ModelError; QuantizeError if TensorFlow Lite cannot express the reference, or it cannot be expanded.
+        ModelError, or QuantizeError if TensorFlow Lite cannot express the reference or its weights cannot be expanded.
         """
         from qviz.features.building.source import float_model, source_of
 
@@ -197,7 +199,10 @@ class SessionInputs:
 
 
 def read_annotations(dataset: Source, folder: Source | None = None) -> Dataset:
-    """Read annotated images. folder: that of the images if not beside the file. Raises DatasetError, LabelsError."""
+    """Read annotated images. folder: folder of the images if they are not beside the file.
+
+    Raises DatasetError, LabelsError.
+    """
     from qviz.datasets.annotated import read_dataset
 
     if folder is not None and not Path(folder).is_dir():
