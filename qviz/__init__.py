@@ -36,6 +36,7 @@ _ANALYSES = (
         "info",
         "layers",
         "noise_budget",
+        "npu_cost",
         "profile",
         "qat",
         "quantize",

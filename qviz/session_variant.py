@@ -13,6 +13,7 @@ from qviz.session_inputs import SessionInputs, Source, Sources, as_paths
 if TYPE_CHECKING:
     from qviz.datasets.files import ImageFiles
     from qviz.features.backends.recorded_layers import RecordedLayers
+    from qviz.features.cost.npu import NpuCost
     from qviz.features.detection.models import LoadedModel
     from qviz.features.diagnosis import Diagnosis
     from qviz.features.exporting import Export
@@ -94,6 +95,21 @@ class VariantAnalyses(SessionInputs):
 
         files = self.images_of(images)
         return noise_budget(self.context, self._pair(variant, files)[1], files, score=score)
+
+    def npu_cost(self, accelerator: str, variant: Variant = None) -> NpuCost:
+        """Cycles of each operator of a variant, and its memory, on an Arm Ethos-U, as its compiler Vela estimates them.
+
+        Args:
+            accelerator: Such as `ethos-u55-256`.
+
+        Raises:
+            InputError: Vela is not installed (`pip install "qviz-tflite[vela]"`).
+            ModelError: Vela does not compile the model.
+            SettingsError: There is no such accelerator.
+        """
+        from qviz.features.cost.npu import npu_cost
+
+        return npu_cost(self.variant(variant), accelerator)
 
     def recorded_layers(self, recording: Source, variant: Variant = None, images: Sources = ()) -> RecordedLayers:
         """The error of each operator on a device that recorded its tensors, against FP32 and against the kernels here.

@@ -37,6 +37,7 @@ COMMANDS = {
         "qviz.features.what_if.cli",
         "which operators bring lost objects back when they run in float, without a rebuild",
     ),
+    "risk": ("qviz.features.object_risk.cli", "which objects the variant will probably lose or relabel"),
     "backends": ("qviz.features.backends.cli", "the same files on other kernels: CPU, GPU, microcontroller"),
     "device": ("qviz.features.backends.cli_device", "run a model on another device, and read what it returned"),
     "quantize": ("qviz.features.building.cli", "build a quantized variant"),

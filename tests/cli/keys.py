@@ -236,6 +236,55 @@ RESCUE = {
     "remarks": list,
 }
 
+RISK = {
+    "reference": str,
+    "variant": str,
+    "threshold": float,
+    "images": int,
+    "calibration_images": int,
+    "cross_fitted": bool,
+    "noise": {"objects": int, "gone": float, "score_shift": float, "score_spread": float, "box_error": float},
+    "objects": [
+        {
+            "image": str,
+            "label": str,
+            "score": float,
+            "box": list,
+            "threshold_margin": float,
+            "runner_up": (str, None),
+            "runner_up_margin": MAYBE,
+            "nms_margin": MAYBE,
+            "lost": MAYBE,
+            "relabelled": MAYBE,
+            "change": str,
+        }
+    ],
+    "per_class": [
+        {
+            "label": str,
+            "objects": int,
+            "lost": MAYBE,
+            "relabelled": MAYBE,
+            "lost_share": float,
+            "relabelled_share": float,
+        }
+    ],
+    "tests": [
+        {
+            "outcome": str,
+            "objects": int,
+            "events": int,
+            "estimated_from": int,
+            "auroc": MAYBE,
+            "low": MAYBE,
+            "high": MAYBE,
+            "score_auroc": MAYBE,
+            "shown": bool,
+            "deciles": [{"objects": int, "risk": float, "share": float}],
+        }
+    ],
+}
+
 VIDEO = {
     "frames": [
         {

@@ -89,6 +89,7 @@ def lines(sample: Sample, folder: Path) -> dict[str, list[object]]:
         "trace": [reference, variant, "--image", image, "--quick"],
         "diagnose": [reference, variant, "--images", image],
         "what-if": [reference, variant, "--images", image, "--float", "0-2"],
+        "risk": [reference, variant, "--images", image, "--calibration", *calibration],
         "quantize": [reference, "--recipe", "dynamic_range", "-o", folder / "built.tflite"],
         "calibration": [reference, "--calibration", *calibration, "--draws", "1", "--mistakes", "none"],
         "rescue": [

@@ -37,6 +37,8 @@ MIN_IMAGES = 10
 UNCHANGED, THRESHOLD, RECALL, PLATT, ISOTONIC = "unchanged", "threshold", "recall", "platt", "isotonic"
 METHODS = (UNCHANGED, THRESHOLD, RECALL, PLATT, ISOTONIC)
 TINY = 1e-6
+TINY_CURVATURE = 1e-9
+"""Keeps a system of equations solvable where all numbers of a column are equal."""
 
 Map = Callable[[np.ndarray], np.ndarray]
 """(n,) scores -> (n,) probabilities."""
@@ -267,7 +269,7 @@ def isotonic(scores: np.ndarray, right: np.ndarray) -> Map:
 def platt(scores: np.ndarray, right: np.ndarray) -> Map:
     """The map of Platt's logistic fit on the logit of the scores, see the module for its source."""
     slope, offset = platt_coefficients(scores, right)
-    return lambda new_scores: _sigmoid(slope * logit(new_scores) + offset)
+    return lambda new_scores: sigmoid(slope * logit(new_scores) + offset)
 
 
 def platt_coefficients(scores: np.ndarray, right: np.ndarray) -> tuple[float, float]:
@@ -276,21 +278,36 @@ def platt_coefficients(scores: np.ndarray, right: np.ndarray) -> tuple[float, fl
     The cross-entropy with Platt's targets, (n+ + 1) / (n+ + 2) and 1 / (n- + 2), is convex, so Newton's method finds
     its minimum; steps that would raise the cost are halved.
     """
-    x, count = logit(scores), len(scores)
-    positives = int(np.sum(right))
-    targets = np.where(right, (positives + 1) / (positives + 2), 1 / (count - positives + 2))
-    coefficients, cost = np.array([1.0, 0.0]), np.inf
-    columns = np.stack([x, np.ones(count)])
+    slope, offset = logistic_coefficients(logit(scores)[None], right, np.array([1.0, 0.0]))
+    return float(slope), float(offset)
+
+
+def logistic_coefficients(
+    columns: np.ndarray, happened: np.ndarray, start: np.ndarray | None = None, ridge: float = 0.0
+) -> np.ndarray:
+    """(k + 1,) weights of the columns, and the offset, of a logistic regression with Platt's targets.
+
+    Args:
+        columns: (k, n) numbers from which the probability is computed.
+        happened: (n,) bool, whether the event happened.
+        start: (k + 1,) weights from which the search begins; None: zeros.
+        ridge: Cost of the squared weights, as of `ridge / 2 * weight**2`; the offset has none.
+    """
+    count, positives = len(happened), int(np.sum(happened))
+    targets = np.where(happened, (positives + 1) / (positives + 2), 1 / (count - positives + 2))
+    matrix = np.vstack([columns, np.ones(count)])
+    coefficients = np.zeros(len(matrix)) if start is None else start
+    penalty = np.append(np.full(len(columns), ridge), 0.0)
 
     def cost_of(values: np.ndarray) -> float:
-        z = values @ columns
-        return float(np.sum(np.logaddexp(0, z) - targets * z))
+        z = values @ matrix
+        return float(np.sum(np.logaddexp(0, z) - targets * z) + penalty @ values**2 / 2)
 
     cost = cost_of(coefficients)
     for _ in range(50):
-        p = _sigmoid(coefficients @ columns)
-        gradient = columns @ (p - targets)
-        hessian = (columns * (p * (1 - p))) @ columns.T + 1e-9 * np.eye(2)
+        p = sigmoid(coefficients @ matrix)
+        gradient = matrix @ (p - targets) + penalty * coefficients
+        hessian = (matrix * (p * (1 - p))) @ matrix.T + np.diag(penalty + TINY_CURVATURE)
         step, size = np.linalg.solve(hessian, gradient), 1.0
         while size > 1e-6 and cost_of(coefficients - size * step) > cost:
             size /= 2
@@ -298,7 +315,7 @@ def platt_coefficients(scores: np.ndarray, right: np.ndarray) -> tuple[float, fl
         if cost - (new := cost_of(coefficients)) < 1e-10 * max(1.0, cost):
             break
         cost = new
-    return float(coefficients[0]), float(coefficients[1])
+    return np.asarray(coefficients)
 
 
 def logit(scores: np.ndarray) -> np.ndarray:
@@ -307,5 +324,6 @@ def logit(scores: np.ndarray) -> np.ndarray:
     return np.asarray(np.log(inside) - np.log1p(-inside))
 
 
-def _sigmoid(z: np.ndarray) -> np.ndarray:
+def sigmoid(z: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-z)), which does not overflow."""
     return np.asarray(0.5 * (1 + np.tanh(z / 2)))

@@ -1,0 +1,31 @@
+"""Reliability of the risk: the share of objects that were really lost (or relabelled) over their risk, by deciles."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+
+from qviz.chart_style import CHANGES, GREY, LEGEND, margin
+from qviz.features.object_risk import Risks
+
+HEIGHT = 320
+
+
+def figure(result: Risks) -> go.Figure:
+    """One line per risk that is shown; on the diagonal, the risk is right."""
+    chart = go.Figure()
+    chart.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, line={"width": 1, "dash": "dot", "color": GREY})
+    for test in result.tests:
+        if test.shown:
+            chart.add_scatter(
+                x=[row.risk for row in test.deciles],
+                y=[row.share for row in test.deciles],
+                customdata=[row.objects for row in test.deciles],
+                name=test.outcome,
+                mode="lines+markers",
+                line={"color": CHANGES[test.outcome]},
+                hovertemplate="risk %{x:.2f}: %{y:.0%} of %{customdata} objects<extra>" + test.outcome + "</extra>",
+            )
+    axis = {"range": [-0.02, 1.02], "dtick": 0.25}
+    chart.update_xaxes(title="mean risk of a tenth of the objects", **axis)
+    chart.update_yaxes(title="share that really happened", **axis)
+    return chart.update_layout(height=HEIGHT, margin=margin(top=32), legend=LEGEND, showlegend=True)
