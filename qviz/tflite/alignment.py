@@ -3,8 +3,9 @@
 Two pairs never cross: if a is paired with b, no operator before a is paired with an operator after b. A pair is made
 only where the graph leaves a single choice or, as the last step, where both operators lie between the same pairs.
 
-`Flow` is the graph that is paired. Conversions (QUANTIZE, DEQUANTIZE) are skipped: whatever reads a conversion counts
-as a reader of the tensor that it converts. Constants, and values computed from constants alone, form no edges.
+`Flow` is the graph that is paired. Conversions (QUANTIZE, DEQUANTIZE) are skipped: an operator that reads the output of
+a conversion counts as a reader of the conversion's input. Constants, and values computed from constants alone, form no
+edges.
 Operators are numbered 0..n-1 in the order of the file, in which they also run. Two operators may be partners if their
 kinds are equal or equivalent, their first outputs have equally many elements and the same last dimension, and their
 weights have equally many elements.
@@ -24,7 +25,7 @@ from qviz.structures import Graph, Op
 from qviz.tflite.scheme import CONVERSIONS, WEIGHT_KINDS
 
 MAX_OPERATORS = 10_000
-"""Limits the memory of `Flow.before`, whose size in bytes is the square of the number of operators: at most 100 MB."""
+"""Maximum number of operators. It limits `Flow.before`, which takes the square of this number in bytes, to 100 MB."""
 
 _SAME = ("ADD ADD_N", "RESHAPE SQUEEZE EXPAND_DIMS", "SPLIT SPLIT_V", "PAD PADV2", "SLICE STRIDED_SLICE")
 _ROLE = {kind: kinds.split()[0] for kinds in _SAME for kind in kinds.split()}
@@ -174,11 +175,16 @@ def _own_key(flow: Flow, number: int) -> tuple[Hashable, ...]:
 
 
 REACH = 6
-"""Unpaired operators to step over in search of paired ones; an activation that is not fused has two to five."""
+"""Maximum number of unpaired operators to step over in search of a paired one. An activation that is not fused consists
+of two to five operators."""
 
 
 class Alignment:
-    """A one-to-one pairing of two flows, extended step by step. refuted: (n, m) bool, pairs that must not be made."""
+    """A one-to-one pairing of two flows that is extended step by step.
+
+    Args:
+        refuted: (n, m) bool, pairs that must not be made.
+    """
 
     def __init__(self, reference: Flow, variant: Flow, refuted: np.ndarray | None = None) -> None:
         self.reference, self.variant = reference, variant
@@ -200,7 +206,7 @@ class Alignment:
         return bool((ahead | behind).any())
 
     def add(self, pairs: Iterable[tuple[int, int]]) -> bool:
-        """Add those of the pairs that are still possible; return whether any was added."""
+        """Add the pairs that are still possible, and return whether any was added."""
         before = len(self.partner)
         for i, j in pairs:
             if self.possible(i, j):
@@ -237,7 +243,7 @@ class Alignment:
             self.grow()
 
     def after_fused(self, i: int) -> int:
-        """i, or the last operator of the reference that the variant has fused into i's partner."""
+        """The last operator of the reference that the variant has fused into i's partner; i itself if it fused none."""
         readers = {reader for reader, _ in self.variant.readers[self.partner[i]]}
         last = i
         while (following := self._fusible_reader(last)) is not None:
@@ -247,7 +253,7 @@ class Alignment:
         return last if ends or met & readers else i
 
     def _fusible_reader(self, number: int) -> int | None:
-        """The only reader of an operator, if it is unpaired, has no other input, and converters fuse its kind."""
+        """The only reader of an operator, if that reader is unpaired, has no other input, and is of a fusible kind."""
         flow = self.reference
         if flow.final[number] or len(flow.readers[number]) != 1:
             return None
@@ -313,7 +319,7 @@ def _overlap(some: set[int], others: set[int]) -> float:
 
 
 def _clear(ranked: list[tuple[float, int, int]]) -> list[tuple[int, int]]:
-    """The best-ranked pairs whose operators occur in no other best-ranked pair; if there is none, the first pair."""
+    """The best-ranked pairs whose operators are in no other best-ranked pair; if there is none, only the first pair."""
     best = [(i, j) for value, i, j in ranked if value == ranked[0][0]]
     first, second = Counter(i for i, _ in best), Counter(j for _, j in best)
     return [(i, j) for i, j in best if first[i] == second[j] == 1] or best[:1]

@@ -1,8 +1,8 @@
 """Inputs besides the image that have the same values for every image.
 
-Exports of PaddleDetection, RT-DETR and Darknet networks take the scale factor or the size of the image as further
-inputs, and multiply the boxes by them. qviz reads boxes in pixels of the input, so a scale factor is 1 and a size is
-that of the input. A file is rewritten with these values as constants; from there on, it has one input. Sources:
+Exports of PaddleDetection, RT-DETR and Darknet networks have the scale factor or the size of the image as further
+inputs, and multiply the boxes by it. qviz reads boxes in pixels of the input, so it sets a scale factor to 1, and a
+size to the size of the input. The file is rewritten with these values as constants, so that it has one input. Sources:
 PaddleDetection deploy/python/preprocess.py (scale_factor y, x; im_shape height, width), RT-DETR
 tools/export_onnx.py (orig_target_sizes width, height), tf2onnx's YOLOv3 (image_shape height, width).
 """
@@ -51,7 +51,7 @@ def constant_inputs(graph: Graph) -> dict[int, np.ndarray]:
 
 
 def _values(tensor: Tensor, width: int, height: int) -> np.ndarray | None:
-    """The values of a further input, in its shape and type; None if its name, shape or type is not one of the known."""
+    """The values of a further input, in its shape and type; None if its name, shape or type is not known."""
     if tensor.shape not in ((1, 2), (2,), (-1, 2)) or tensor.dtype not in DTYPES or tensor.quantized:
         return None
     name = tensor.name.split(":")[0].split("/")[-1].removeprefix("serving_default_").lower()
@@ -70,7 +70,7 @@ def described(graph: Graph, constants: Mapping[int, np.ndarray]) -> str:
 
 
 def with_constant_inputs(data: bytes, constants: Mapping[int, np.ndarray]) -> bytes:
-    """The .tflite file with these inputs as constants. What is appended to the file, such as labels, stays."""
+    """The .tflite file with these inputs as constants. An archive appended to the file, e.g. with labels, is kept."""
     model = unpacked(data)
     subgraph = model.subgraphs[0]
     for index, values in constants.items():

@@ -8,8 +8,8 @@ constants and block-wise scales are left out.
 Changed constants: `with_constants` writes float32 values of the same length over the old ones, so operators, names,
 metadata and files appended to the flatbuffer (labels) do not change by a byte.
 
-Options: their names are the schema's, spelled as in ai-edge-litert's object API (strideH, keepDims). Enumerations stay
-numbers, except the padding and the fused activation, whose values get the schema's names.
+Options: their names are those of the schema, spelled as in ai-edge-litert's object API (strideH, keepDims). Values of
+enumerations are numbers, except those of the padding and the fused activation, which are the schema's names.
 
 The bytes are untrusted: a constant that is shorter than its shape raises a `ModelError`. Source of the format:
 tensorflow/lite/schema/schema.fbs.

@@ -1,10 +1,9 @@
 """Cut some operators out of a .tflite file into a file of their own.
 
 The new file (a piece) has these operators with their options; the tensors that they use, with shape, type, quantization
-and the variable flag; and the data of their constants (data that several share is stored once). Its inputs are tensors
-0..n-1 and its outputs n..n+m-1, in the order given. If an operator runs other subgraphs, all of them are copied and
-keep their indices.
-Metadata and signatures are left out.
+and the variable flag; and the data of their constants. Data that several constants share is stored once. The inputs of
+the piece are tensors 0..n-1 and its outputs n..n+m-1, in the given order. If an operator runs other subgraphs, all
+subgraphs are copied with the same indices. Metadata and signatures are left out.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ EMPTY = np.zeros(0, np.uint8)
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Pause Python's garbage collector: cutting creates many objects but no cycles, and is 40 % faster without it."""
+    """Pause Python's garbage collector. Cutting creates many objects but no cycles, and is 40 % faster this way."""
     running = gc.isenabled()
     gc.disable()
     try:
@@ -65,7 +64,7 @@ class Cutter:
             ) from error
 
     def variable(self, tensor: int) -> bool:
-        """Whether a tensor is state that its operator keeps from one run to the next."""
+        """Whether a tensor is a variable, whose value remains from one run to the next."""
         return bool(self._model.subgraphs[0].tensors[tensor].isVariable)
 
     def constant(self, tensor: int) -> np.ndarray:
@@ -97,7 +96,7 @@ class Cutter:
         Args:
             orders: Indices of the operators, in the order in which they run.
             inputs, outputs: Tensors of the file that become the inputs and outputs of the piece.
-            constants: Tensor -> value, for tensors that become constants and for constants that get another value.
+            constants: Tensor -> value, for activations that become constants and constants that get another value.
         """
         piece = _Piece(self, constants or {})
         calls = any(self._graph.ops[order].kind in CALLERS for order in orders)
@@ -107,7 +106,7 @@ class Cutter:
 
 
 class _Numbers(dict[int, int]):
-    """Old index -> new index, which is assigned when first asked for; -1 (absent) stays -1."""
+    """Old index -> new index. A new index is assigned at the first look-up; -1 (absent) stays -1."""
 
     def __missing__(self, old: int) -> int:
         if old < 0:

@@ -1,10 +1,10 @@
 """The process in which LiteRT's GPU delegate runs one model: python -m qviz.tflite.gpu MODEL FOLDER
 
-The driver must be in the environment before the process starts, and may end it, so it is never loaded anywhere else.
-Once the model is on the GPU, the process prints a first line of JSON, {"loaded"}. For each line on standard input it
-then reads FOLDER/input.npy, runs the model, writes FOLDER/output-0.npy and so on in the order of the file's outputs,
-and answers with a line {"ms"}. On a failure it prints {"error"} and ends. The runtime lists operators that the GPU
-refuses on standard error.
+The driver is chosen by environment variables that must be set before the process starts, and it may crash the process.
+It is therefore never loaded in another process. Once the model is on the GPU, the process prints a first line of JSON,
+{"loaded"}. For each line on standard input, it reads FOLDER/input.npy, runs the model, writes FOLDER/output-0.npy and
+so on in the order of the file's outputs, and answers with a line {"ms"}. On a failure, it prints {"error"} and ends.
+The runtime lists the operators that the GPU refuses on standard error.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from qviz.limits import limits
 
 
 def main(model: str, folder: Path) -> None:
-    """Load the model and answer each line on standard input until that ends."""
+    """Load the model and answer each line on standard input, until standard input ends."""
     limit_memory(2 * limits().job_memory_mb << 20)
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # the runtime prints there, too

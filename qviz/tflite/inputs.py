@@ -28,7 +28,7 @@ MAX_BATCH = 64
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """How pixels become the input tensor: the fields of `Settings` for it, none of them missing."""
+    """How pixels become the input tensor: the fields of `Settings` that describe it, all of them set."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -38,7 +38,7 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Position of the image in the model's input: input = original * scale + offset, for x and y each."""
+    """Position of the image in the model's input: input = original * scale + offset, separately for x and y."""
 
     scale: tuple[float, float]
     offset: tuple[float, float]
@@ -115,8 +115,8 @@ def _resize(pixels: np.ndarray, resize: str, width: int, height: int) -> tuple[n
 def _normalise(pixels: np.ndarray, spec: InputSpec) -> np.ndarray:
     """(x - mean) / std, computed as x / std - mean / std.
 
-    The order of operations matters to the last bit: with a quantization step of 2/255, every pixel lies half-way
-    between two integers. This order gives the same bits as the usual code, x / 127.5 - 1 and x / 255.
+    The last bit depends on the order of operations, and it matters: with a quantization step of 2/255, every pixel lies
+    half-way between two integers. This order gives the same bits as the usual code, x / 127.5 - 1 and x / 255.
     """
     std = np.array(spec.std, np.float32)
     every = np.arange(256, dtype=np.float32)[:, None]

@@ -1,4 +1,4 @@
-"""Input preparation and class names that a .tflite file states outside its graph, from the first of three sources:
+"""Input preparation and class names that a .tflite file states outside its graph. The first of three sources counts:
 
 TFLite metadata   the buffer named TFLITE_METADATA: normalisation of the input (on pixel values 0..255) and its colours
 exporter's notes  a zip archive that Ultralytics appends, with a dict of names, task, imgsz, stride, ...; in YOLOv5 as
@@ -132,7 +132,7 @@ def label_file(data: bytes) -> bytes | None:
 
 
 def exporter_notes(data: bytes) -> dict[str, Any]:
-    """The exporter's notes, which have `names` (those of Ultralytics also `stride`); empty if the file has none."""
+    """The exporter's notes, which contain `names` (Ultralytics: also `stride`); empty if the file has none."""
     files = associated_files(data)
     texts = (content for name, content in files.items() if name.endswith((".txt", ".json")))
     return next((notes for text in texts if (notes := _notes(text))), {})
@@ -198,7 +198,7 @@ def _is_rgb(tensor: Table) -> bool:
 
 
 def _triple(table: Table, field: int) -> tuple[float, float, float] | None:
-    """Three numbers from a vector of one for all channels or one per channel; None if it is no such vector."""
+    """Three numbers from a vector with one number for all channels or one per channel; None for any other vector."""
     at = offset(table, field)
     count = table.VectorLen(at) if at else 0
     if count not in (1, 3):

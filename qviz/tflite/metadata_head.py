@@ -50,7 +50,7 @@ def head_notes(data: bytes) -> HeadNotes:
 
 
 def _keypoint_shape(shape: Any) -> tuple[int, int]:
-    """(number of keypoints, 2 or 3 values each) as the notes state them; (0, 0) if it is no such shape."""
+    """(number of keypoints, number of values per keypoint: 2 or 3) as the notes state it; (0, 0) for other values."""
     if not isinstance(shape, (list, tuple)) or len(shape) != 2 or not all(isinstance(side, int) for side in shape):
         return 0, 0
     return (shape[0], shape[1]) if 0 < shape[0] <= 1000 and shape[1] in (2, 3) else (0, 0)

@@ -21,14 +21,15 @@ from qviz.tflite.stepper import Stepper
 
 CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
 SELECTIONS = ("TFLite_Detection_PostProcess", "NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5", "TOPK_V2")
-"""Operators whose output rows are sorted by score: if two rows swap places, different objects would be compared."""
+"""Operators whose output rows are sorted by score. If two rows are swapped in the variant, comparing rows would compare
+different objects."""
 
 
 class PairedNetworks:
     """A reference and a variant in one worker process.
 
     Args:
-        settings: How the reference prepares images, and how the variant does.
+        settings: (settings of the reference, settings of the variant).
 
     Attributes:
         reference, variant: The steppers of the two files.
@@ -91,9 +92,10 @@ class PairedNetworks:
         return self.variant.run_step(self.single_steps[1][op.order], fed)[op.outputs[0]]
 
     def local(self, op: Op, truth: Mapping[int, np.ndarray]) -> np.ndarray | None:
-        """What the variant's operator computes from the reference's activations, as float32.
+        """The first output of the variant's operator, run on the reference's activations, as float32 real values.
 
-        truth: the reference's activations by tensor. None if the operator cannot run alone or an input has no partner.
+        truth: tensor of the reference -> its activation. None if the operator cannot run alone or an input has no
+        partner.
         """
         inputs = self.reads(op)
         if inputs is None or any(self.partners.get(tensor) not in truth for tensor in inputs):
@@ -106,8 +108,8 @@ class PairedNetworks:
         """Run the reference's operator on the variant's own tensors and pass its output to `at`.
 
         Args:
-            real: The variant's tensors as real numbers.
-            at: Receives a view of the output, which it must not keep. It is not called if an input is missing.
+            real: Tensor of the variant -> real values.
+            at: Called with a view of the output, which must not be kept. It is not called if an input is missing.
         """
         if op.kind in CONVERSIONS:
             if op.inputs[0] is not None and op.inputs[0] in real:

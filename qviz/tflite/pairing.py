@@ -22,12 +22,13 @@ from qviz.structures import Graph
 from qviz.tflite.alignment import Alignment, Flow, Roles, agree, flow_of
 
 SURE, UNLIKE = 0.9, 0.5
-"""Absolute Pearson correlation of weights: above SURE two layers are the same one; below UNLIKE they are not, if the
-weights of one of them match another layer."""
+"""Absolute Pearson correlation of weights. Above SURE, two layers are the same. Below UNLIKE, they are not the same if
+the weights of one of them match another layer."""
 
 FEWEST_WEIGHTS = 16
 TRUSTED_NAMES = 0.8
-"""Share of the reference's connections between equally named operators that the variant must have, too."""
+"""Names are trusted if the variant has at least this share of the reference's connections between equally named
+operators."""
 
 Pairs = list[tuple[int, int]]
 Weights = Mapping[int, np.ndarray]
@@ -211,9 +212,9 @@ def _sure(alike: np.ndarray) -> Pairs:
 
 
 def _refuted(alike: np.ndarray) -> np.ndarray:
-    """Pairs that are excluded, (n, m) bool: their weights differ, and one of the two operators has a match elsewhere.
+    """(n, m) bool: pairs that are excluded, because their weights differ and one of the two has a match elsewhere.
 
-    Different weights alone do not exclude a pair, because a layer that quantization has ruined must be paired, too.
+    Different weights alone do not exclude a pair, because a layer that quantization has ruined must be paired as well.
     """
     high = np.nan_to_num(alike) > SURE
     return (alike < UNLIKE) & (high.any(1)[:, None] | high.any(0)[None, :])

@@ -41,7 +41,7 @@ class Runner:
 
     Attributes:
         milliseconds: Duration of the last run.
-        reference_kernels: Whether the file runs without the default delegate because that refuses it.
+        reference_kernels: Whether the file runs without the default delegate (XNNPACK), because that refuses it.
 
     Raises:
         ModelError: TensorFlow Lite cannot prepare the file.
@@ -106,10 +106,11 @@ def _prepare(data: bytes, threads: int, keep_all: bool, kernels: str) -> tuple[I
 
 
 def _check_blockwise(data: bytes, resolver: OpResolverType) -> None:
-    """Raises ModelError for weights with blockwise scales for which these kernels compute zeros without a word.
+    """Raise ModelError for weights with blockwise scales for which these kernels compute zeros without an error.
 
-    Measured with ai-edge-litert 2.3: XNNPACK and the builtin kernels run int4, the reference kernels neither int4 nor
-    int2, and XNNPACK refuses int2, for which the builtin kernels compute zeros. It would look like damage to the file.
+    The zeros would look as if the file were damaged. Measured with ai-edge-litert 2.3: XNNPACK and the builtin kernels
+    run int4. The reference kernels run neither int4 nor int2. For int2, XNNPACK refuses the file, and the builtin
+    kernels compute zeros.
     """
     types = _blockwise_types(data)
     unsupported = types if resolver is OpResolverType.BUILTIN_REF else types & {fb.TensorType.INT2}

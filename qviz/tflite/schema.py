@@ -33,7 +33,7 @@ WEIGHTED = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "CONV_3
 
 
 def check_graph(graph: Graph, variables: Collection[int]) -> None:
-    """Raises ModelError for a graph that is inconsistent. variables: tensors that keep their value between runs."""
+    """Raise ModelError for an inconsistent graph. variables: tensors whose values remain from one run to the next."""
     for complaint in _complaints(graph, variables):
         raise ModelError(f"is damaged: {complaint}. Copy or export it again.")
 
@@ -121,7 +121,7 @@ def read_graph(data: bytes) -> Graph:
 
 
 def _difference(data: bytes) -> str:
-    """What bytes without the .tflite identifier are instead, and the most likely next step."""
+    """What kind of file the bytes are, given that they are not a .tflite file, and the most likely next step."""
     if data[:4096].lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")):
         return "it looks like JSON. Recorded results are a list of objects with file_name, label, bbox and score."
     text = described(data)
@@ -152,7 +152,7 @@ def _graph(model: Any) -> Graph:
 
 
 def _kind(code: Any) -> tuple[str, bool]:
-    """(name of the operator, whether it is custom). Old files store the code in one byte: the larger code counts."""
+    """(name of the operator, whether it is custom). Old files use another field for the code; the larger one counts."""
     number = max(code.DeprecatedBuiltinCode(), code.BuiltinCode())
     if number == fb.BuiltinOperator.CUSTOM:
         return _text(code.CustomCode()) or "CUSTOM", True

@@ -31,7 +31,8 @@ WITHOUT_INT8 = frozenset(_FLOAT_ONLY.split())
 
 
 STRAY = 0.02
-"""Share of the operators that may have another type, such as a reshape between islands, before a file is mixed."""
+"""A file is mixed only if more than this share of its operators has another type. A single reshape between islands, for
+example, does not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class SchemeFacts:
     Attributes:
         weight_bits: Bits per weight in the type that takes the most bytes.
         operators: Number of operators; DEQUANTIZE of a constant is not counted.
-        quantized_operators: How many of them compute on integers.
+        quantized_operators: Number of operators that compute on integers.
         float_islands: Operator indices of each group of float operators in a quantized file.
         per_channel: Whether any constant has one scale per channel.
     """
@@ -116,7 +117,7 @@ def unpacks_constant(graph: Graph, op: Op) -> bool:
 
 
 def _computes_integers(graph: Graph, op: Op) -> bool:
-    """Whether an input activation and an output are quantized; not so in a detection post-process (float outputs)."""
+    """Whether an input activation and an output are quantized. A detection post-process, e.g., has float outputs."""
     activations = [t for t in graph.op_inputs(op) if not t.constant]
     return any(t.quantized for t in activations) and any(t.quantized for t in graph.op_outputs(op))
 

@@ -5,8 +5,9 @@ Every step runs on the same kernels as the whole file, the default ones or the `
 gives bit for bit the same result as running the whole file.
 
 folded   DEQUANTIZE of a constant is computed once, when the file is cut; its readers receive a float constant
-block    operators that only work together are one step: those that share a resource, and those that TensorFlow Lite
-         refuses to prepare alone (they are joined with neighbours until it accepts them). `Step.reason` says why
+block    operators that can only run together are one step: operators that share a resource, and operators that
+         TensorFlow Lite refuses to prepare alone, which are joined with neighbours until it accepts them. `Step.reason`
+         says why
 caller   control flow (IF, WHILE, ...) is one step, together with the subgraphs that it runs
 """
 
@@ -33,7 +34,8 @@ RESOURCES = frozenset({"resource", "variant"})
 """Types whose values exist only inside one interpreter and cannot be passed to another one."""
 
 PLAIN = (np.float32, np.int8, np.uint8, np.int16, np.int32)
-"""Types of tensors whose memory is an array as it is; others are packed, or lists of strings."""
+"""Types of tensors whose memory can be read directly as an array. Tensors of other types are packed, or are lists of
+strings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Step:
 
     Attributes:
         orders: Indices of the operators.
-        inputs: Tensors that they read from outside the step, each listed once, constants left out.
+        inputs: Tensors that the operators read from outside the step, without duplicates and constants.
         outputs: Tensors that they write; for a block, only those that are read outside it.
         reason: Why several operators are one step; empty for a single operator.
     """
@@ -75,7 +77,7 @@ class Piece:
         return {tensor: self._interpreter.get_tensor(number) for number, tensor in self._outputs}
 
     def views(self, values: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
-        """Like `run`, but without copies: the outputs must be dropped before this step runs again."""
+        """Same as `run`, but returns views instead of copies. The views must be dropped before this step runs again."""
         self._invoke(values)
         return {
             tensor: self._interpreter.tensor(number)()
@@ -99,7 +101,7 @@ class Piece:
             raise ModelError(f"failed in operator {self.step.orders[0]}: {_first_line(error)}") from error
 
     def _fit(self, shapes: list[tuple[int, ...]]) -> None:
-        """Resize the inputs to these shapes; some operators determine the shape of their output only when they run."""
+        """Resize the inputs to these shapes, which may differ between runs: some operators choose their output's shape."""
         if shapes == self._shapes:
             return
         for number, shape in enumerate(shapes):
@@ -121,7 +123,7 @@ class Pieces:
     def build(self) -> list[Piece]:
         """The interpreters of all steps, in the order in which the steps run.
 
-        An operator that TensorFlow Lite refuses is joined with its neighbours; their number doubles with each further
+        If TensorFlow Lite refuses an operator alone, it is joined with its neighbours, twice as many after each further
         refusal. Raises ModelError if even the whole file is refused.
         """
         groups: list[Group] = self._apart()
@@ -145,7 +147,7 @@ class Pieces:
         return pieces
 
     def _apart(self) -> list[Group]:
-        """One group for each operator that is not folded, but a single one from the first to the last resource user."""
+        """One group per operator that is not folded. All operators from the first to the last resource user are one."""
         left = [op for op in self._graph.ops if not set(op.outputs) & set(self._folded)]
         users = [position for position, op in enumerate(left) if self._uses_resource(op)]
         groups: list[Group] = [((op.order,), "control flow" if op.kind in CALLERS else "") for op in left]
@@ -254,13 +256,13 @@ class Stepper:
         """Run the steps from `start` on; return the graph's outputs and the tensors in `keep`, by tensor index.
 
         Args:
-            inputs: The graph's inputs in the file's order; may be empty if `tensors` has everything that is read from
-                step `start` on.
+            inputs: The graph's inputs in the file's order; may be empty if `tensors` has all tensors that step `start`
+                and the later steps read.
             start: The first step to run.
             tensors: Tensor -> known value; a step that runs overwrites its outputs.
             keep: Further tensors to return. All others are freed after the last step that reads them.
-            replace: Called with each tensor that a step has written; later steps read what it returns, which must have
-                the same type and shape.
+            replace: Called with the index and the value of each tensor that a step has written. Later steps read the
+                value that it returns, which must have the same type and shape.
 
         Raises:
             ModelError: A step fails, or an input has another type or shape than the file requires.
@@ -293,7 +295,7 @@ class Stepper:
         Args:
             at: Called with each tensor that a step has written and a view of its values. A view must be dropped
                 before the same step runs again.
-            before: Called with the number of each step before it runs; may run this step with other inputs.
+            before: Called with the number of each step before the step runs. It may run the step with other inputs.
 
         Raises:
             ModelError: A step fails, or an input has another type or shape than the file requires.

@@ -1,9 +1,10 @@
 """Run parts of a .tflite file repeatedly, faster than step by step and with bit-identical results.
 
 stretch      consecutive steps that run as one piece, so that only the tensors at its ends pass through Python. Before
-             its first use it runs once on known values; if its outputs differ in a single bit, the steps run one by one
-checkpoint   the tensors of an earlier run that are still needed at one of its steps. From a checkpoint, any tensor up
-             to the next checkpoint can be computed again in at most `LENGTH` steps, so not all tensors are kept
+             its first use, a stretch runs once on known values. If one bit of its outputs differs, its steps run one by
+             one instead
+checkpoint   the tensors of an earlier run that the steps from a certain step on still need. From a checkpoint, any
+             tensor up to the next checkpoint can be computed again in at most `LENGTH` steps, so the others are dropped
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Stretches:
 
     Args:
         data: The file that `stepper` runs.
-        keep: Tensors that are outputs of their stretch in any case.
+        keep: Tensors that are outputs of their stretch even if no later step reads them.
     """
 
     def __init__(self, data: bytes, stepper: Stepper, keep: Collection[int] = ()) -> None:
@@ -114,7 +115,7 @@ def _same_bits(value: np.ndarray, other: np.ndarray | None) -> bool:
 
 
 class Checkpoints(Mapping[int, np.ndarray]):
-    """A mapping from tensor to values for one run of a file; values that are not kept are computed again on access.
+    """Tensor -> values, for one run of a file. Values that are not in memory are computed again on access.
 
     Args:
         inputs: The graph's inputs.

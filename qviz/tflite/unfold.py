@@ -28,8 +28,8 @@ FOLDED = frozenset({Scheme.FLOAT16, Scheme.DYNAMIC_RANGE, Scheme.WEIGHT_ONLY})
 def unfolded(data: bytes, graph: Graph) -> bytes:
     """The float32 .tflite file. Metadata in the flatbuffer is kept; files appended to the flatbuffer are left out.
 
-    graph: the graph of `data`. Raises ModelError (its message begins with a verb) if a constant cannot be read as real
-    values.
+    graph: the graph of `data`. Raises ModelError, whose message begins with a verb, if a constant cannot be read as
+    real values.
     """
     try:
         model = unpacked(data)
