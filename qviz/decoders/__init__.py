@@ -61,8 +61,8 @@ DECODERS: dict[str, Decoder[Any]] = {
     "yolo_grid": YOLOGrid(),
     "box_set": BoxSet(),
 }
-"""Name -> decoder, in the order of choice if several match. The number of boxes is the best evidence. YOLOX comes
-before YOLOv8 for files that do not show whether they have an objectness column."""
+"""Name -> decoder. If several decoders match, the first one is chosen. YOLOX comes before YOLOv8, for files that do not
+show whether they have an objectness column."""
 
 
 def fitting(graph: Graph) -> tuple[str, ...]:
@@ -75,7 +75,7 @@ def choose(graph: Graph, name: str | None, labels: int = 0) -> tuple[str, Decode
     """(name, decoder): the decoder with this name or, if name is None, the first that matches the graph.
 
     Args:
-        labels: Number of class names; of several matching decoders, one with as many classes is preferred.
+        labels: Number of class names. If several decoders match, one with as many classes is preferred.
 
     Raises:
         SettingsError: There is no decoder with this name.

@@ -82,7 +82,14 @@ def _boxes_among(graph: Graph, both: list[Output]) -> list[Output]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AnchorHead(Decoder[Parts]):
-    """Decoder of one family. inputs: sides in pixels of the square inputs that the family has; () for any input."""
+    """Decoder of one family of networks.
+
+    Attributes:
+        anchor_scale: See the module.
+        octaves: Number of octaves per cell.
+        retinanet: Whether anchors and encodings are those of RetinaNet.
+        inputs: Sides in pixels of the square inputs that the family has; empty for any input.
+    """
 
     expects: str
     defaults: Settings

@@ -85,7 +85,10 @@ def _single_levels(graph: Graph, layers: dict[int, int]) -> list[Levels]:
 
 
 def anchors(graph: Graph, count: int) -> np.ndarray:
-    """Centres (count, 2) of all anchors as x, y in pixels. count: number of anchors, which identifies the detector."""
+    """(count, 2) centres of all anchors as x, y in pixels of the input.
+
+    count: number of anchors, which shows which of MediaPipe's detectors this is.
+    """
     for layers in LAYERS:
         blocks = [
             ((cells(levels)[:, :2] + np.float32(0.5)) * cells(levels)[:, 2:]).repeat(layers[levels[0].stride], axis=0)

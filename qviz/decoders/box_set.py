@@ -2,9 +2,9 @@
 
 The outputs, in any order, are boxes [1, q, 4] and scores [1, q, classes], logits or probabilities; q is the number of
 queries, mostly 100 to 900. Boxes are x, y, w, h (centre and size) in [0, 1], or corners if reading them as corners
-gives upright boxes only. DETR has one more column at the end of the scores, "no object". It is recognised because it is
-the largest in most rows; the scores are then a softmax over the columns, otherwise a sigmoid of each. COCO's 91 columns
-are its category ids, of which 0 is unused.
+gives upright boxes only. DETR has one more column at the end of the scores, "no object", which is recognised because it
+is the largest in most rows. With this column, the scores are a softmax over the columns; without it, a sigmoid of each.
+COCO's 91 columns are its category ids, of which 0 is unused.
 Sources: facebookresearch/detr models/detr.py (PostProcess); lyuwenyu/RT-DETR rtdetr_postprocessor.py.
 """
 
@@ -32,7 +32,7 @@ Parts = tuple[Tensor, Tensor]
 
 
 class BoxSet(Decoder[Parts]):
-    """Decoder of heads with one box per query. Only one query finds each object, so there is no NMS."""
+    """Decoder of heads with one box per query. Each object is found by a single query, so there is no NMS."""
 
     expects = "boxes [1, q, 4] and logits [1, q, classes] of up to 1000 queries, without NMS"
     defaults = replace(IMAGENET_INPUT, nms_iou=1.0)
@@ -66,7 +66,7 @@ class BoxSet(Decoder[Parts]):
 
 
 def _one_per_cell(graph: Graph, count: int) -> bool:
-    """Whether this number of boxes is that of another head: one or three per cell, or SSD's anchors."""
+    """Whether another head has this number of boxes: one or three per cell, or one per anchor of SSD."""
     if input_size(graph) is None or count == len(mobilenet_anchors()):
         return True
     counts = [cell_count(levels_of(graph, strides)) for strides in PYRAMIDS]

@@ -1,4 +1,4 @@
-"""Decoded boxes, and scores in outputs of their own, without NMS: YOLO-NAS, PP-YOLOE, DAMO-YOLO.
+"""Decoded boxes, and scores in separate outputs, without NMS: YOLO-NAS, PP-YOLOE, DAMO-YOLO.
 
 There is one box for each of the n cells of strides 8, 16 and 32. Boxes [1, n, 4] or [1, 4, n] are x1, y1, x2, y2, or
 x, y, w, h (centre and size) if most boxes would be inverted otherwise; in pixels of the input, or normalised to [0, 1].
@@ -35,7 +35,13 @@ BOXES, CLASSES = re.compile(r"box|loc|reg"), re.compile(r"class|label|categor")
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The boxes and either scores (n, classes) or `best`: two outputs (n,), best scores and classes, in any order."""
+    """The outputs of this head.
+
+    Attributes:
+        boxes: The boxes, (n, 4).
+        scores: The scores, (n, classes); None if there are only the best ones.
+        best: Best score and class of each box, two outputs (n,) in any order; empty if there are `scores`.
+    """
 
     boxes: Output
     scores: Output | None

@@ -7,9 +7,9 @@ distances, 4 x bins logits. In pixels of the input, for a cell of a level with t
     box      = cx - left, cy - top, cx + right, cy + bottom      cx = (column + shift) * stride, cy likewise
 The shift is half a cell, except in NanoDet-Plus, where it is 0.
 
-Levels are recognised by their number of cells, and distances by their columns (each family has its number of bins); if
-that is ambiguous, by name, then by the operator that computes them, then by their values. The order of outputs does not
-matter.
+Levels are recognised by their number of cells. Distances are recognised by their number of columns, because each family
+has a fixed number of bins. If this is ambiguous, the names decide, then the operators that compute the outputs, then
+the values. The order of outputs does not matter.
 
 Sources: arXiv 2006.04388; nanodet/model/head/nanodet_head.py and nanodet_plus_head.py; PaddleDetection
 ppdet/modeling/heads/pico_head.py and configs/picodet (its input); ultralytics/nn/modules/head.py.
@@ -34,7 +34,7 @@ SCORES, DISTANCES = re.compile(r"cls|class|score|conf"), re.compile(r"dis|reg|bo
 
 @dataclass(frozen=True, slots=True)
 class LevelOutputs:
-    """The two outputs of one level. certain: whether shapes, names or operators show which output is which."""
+    """The two outputs of one level. certain: whether shapes, names or operators show which of them is the scores."""
 
     level: Level
     scores: Output
@@ -99,7 +99,7 @@ def _scores_come_first(graph: Graph, first: Tensor, second: Tensor) -> bool | No
 
 
 def _scores_and_distances(head: Head, output: LevelOutputs) -> tuple[np.ndarray, np.ndarray]:
-    """(scores, distances), one row per cell; if it is not certain which is which, the one in [0, 1] is the scores."""
+    """(scores, distances), one row per cell. If it is not certain which is which, the scores are the one in [0, 1]."""
     first, second = output.scores.of(head), output.distances.of(head)
     if output.certain:
         return first, second

@@ -1,9 +1,9 @@
 """FOMO (Edge Impulse): class scores for each cell, without boxes.
 
 The output is [1, h, w, 1 + classes] after softmax, the background first, over cells of stride 8 (12 x 12 cells for an
-input of 96). A cell whose score for a class no neighbour exceeds is returned as a box of one cell, which shows where
-the object is, but not how large. Source: Edge Impulse SDK, classifier/ei_fill_result_struct.h (which joins neighbouring
-cells instead).
+input of 96). If no neighbour of a cell has a higher score for a class, the cell is returned as a box of one cell. The
+box shows the position of the object, but not its size. Source: Edge Impulse SDK, classifier/ei_fill_result_struct.h
+(which joins neighbouring cells instead).
 """
 
 from __future__ import annotations
@@ -55,7 +55,10 @@ class Fomo(Decoder[Parts]):
 
 
 def _peaks(scores: np.ndarray) -> np.ndarray:
-    """(h, w, classes) bool: whether no neighbour has a higher score; of equal neighbours only the first is a peak."""
+    """(h, w, classes) bool: whether a cell is a peak, i.e. no neighbour has a higher score.
+
+    If neighbours have equal scores, only the first of them is a peak.
+    """
     rows, columns, _ = scores.shape
     padded = np.pad(scores, ((1, 1), (1, 1), (0, 0)), constant_values=-1.0)
     peaks = np.ones(scores.shape, bool)

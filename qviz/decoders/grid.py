@@ -1,4 +1,4 @@
-"""The cells that a detector predicts from, and output tensors laid out over them.
+"""The cells from which a detector predicts boxes, and output tensors that are laid out over them.
 
 A level is a feature map: one cell every `stride` pixels, ceil(width / stride) x ceil(height / stride) cells in row
 order. Tensors have c values per cell, or c per box if a cell has several (`a`) boxes, in one of these layouts:
@@ -88,7 +88,7 @@ class Output:
 
 
 def outputs_over(tensors: Iterable[Tensor], levels: Sequence[Level], per_cell: int = 1) -> list[Output]:
-    """Those of the tensors whose shape fits these levels with `per_cell` boxes per cell."""
+    """The tensors whose shape fits these levels with `per_cell` boxes per cell, as outputs."""
     return [output for tensor in tensors if (output := _output(tensor, levels, per_cell)) is not None]
 
 

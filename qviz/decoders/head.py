@@ -37,7 +37,7 @@ class Limits:
 
     Attributes:
         score: Minimum score of a detection.
-        nms_iou: IoU above which NMS, class by class, drops the weaker of two boxes.
+        nms_iou: If two boxes of a class overlap with an IoU above this, NMS drops the one with the lower score.
         max_detections: Maximum detections per image.
         class_offset: 1 if class 0 of the head is the background, else 0.
         floor: Minimum score of a candidate.
@@ -91,7 +91,7 @@ def single(graph: Graph) -> Graph:
 class Decoder(ABC, Generic[P]):
     """Decodes one kind of head. `parts` finds out which output of the graph has which meaning.
 
-    Decoders do NMS, except those of heads that contain it.
+    Decoders do NMS, unless the head contains it.
 
     Attributes:
         expects: The shapes of the head's outputs, in words.
@@ -113,7 +113,7 @@ class Decoder(ABC, Generic[P]):
 
     @abstractmethod
     def decode_parts(self, parts: P, head: Head, limits: Limits) -> Decoded:
-        """Does what `decode` does. parts: what the method `parts` returns for the head's graph."""
+        """Same as `decode`, for a graph whose parts are known. parts: the result of the method `parts`."""
 
     def matches(self, graph: Graph) -> bool:
         """Whether the graph ends in this head."""
@@ -133,14 +133,14 @@ class Decoder(ABC, Generic[P]):
         return None
 
     def note_for(self, graph: Graph, settings: Settings) -> str:
-        """What users must know about the boxes of this graph, as text to follow the model's name; else empty."""
+        """What users must know about the boxes of this graph, as text that follows the model's name; may be empty."""
         return self.note
 
     def fit(self, head: Head) -> float | None:
-        """How plausible the values of one run are if read like this, in [0, 1]; None if they do not show it.
+        """How plausible the values of one run are if this decoder reads them, in [0, 1]; None if they do not show it.
 
-        The result is compared between decoders that read the same outputs differently. It does not depend on how
-        confident the model is, so a wrong normalisation of the image does not change their order.
+        The fits of decoders that read the same outputs differently are compared. The fit does not depend on how
+        confident the model is, so that a wrong normalisation of the image does not change their order.
         """
         return None
 

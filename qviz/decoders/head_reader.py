@@ -1,4 +1,4 @@
-"""Decode detections from the tensors of a run, whoever ran the network."""
+"""Decode detections from the tensors of a run, regardless of the runtime that ran the network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class HeadReader:
     Attributes:
         name: The name of the decoder.
         tensors: Indices of the tensors that the decoder reads, outputs first. A run need not provide the inner ones.
-        inner: Those of `tensors` that are available only if a run preserves all tensors.
+        inner: The tensors among them that are available only if a run preserves all tensors.
     """
 
     def __init__(self, graph: Graph, settings: Settings, width: int, height: int) -> None:

@@ -1,7 +1,7 @@
 """Detectors of MediaPipe Model Maker: encodings and scores, with the anchors and the box coder in the file's metadata.
 
-Encodings [1, n, 4] are ty, tx, th, tw; scores [1, n, 1 + classes] have the background first, logits or probabilities as
-the metadata say. Sources: mediapipe/tasks/metadata/object_detector_metadata_schema.fbs and
+Encodings [1, n, 4] are ty, tx, th, tw. Scores [1, n, 1 + classes] have the background first; the metadata say whether
+they are logits or probabilities. Sources: mediapipe/tasks/metadata/object_detector_metadata_schema.fbs and
 mediapipe/calculators/tensor/tensors_to_detections_calculator.cc.
 """
 

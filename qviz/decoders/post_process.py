@@ -21,7 +21,7 @@ KIND = "TFLite_Detection_PostProcess"
 MEANINGS = {"classes": r"class|label|categor", "scores": r"score|conf|prob"}
 
 Parts = tuple[dict[str, int], list[Tensor]]
-"""Meaning -> tensor index; and the tensors of classes and scores, if only names or values can tell them apart."""
+"""(meaning -> tensor index, the tensors of classes and scores if only their names or values distinguish them)."""
 
 
 class PostProcess(Decoder[Parts]):

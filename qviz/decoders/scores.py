@@ -14,9 +14,10 @@ from qviz.structures.detections import CANDIDATE_FLOOR
 from qviz.structures.graph import DATA_MOVERS
 
 MAX_CANDIDATES = 5000
-"""Maximum number of candidates; only those with the highest scores are used, as others could not become detections."""
+"""Maximum number of candidates. If there are more, those with the highest scores are used."""
 LOGITS_BELOW = -0.5
-"""If the mean score of all cells is below this, they are logits; coarse quantization does not move 0 that far."""
+"""If the mean score of all cells is below this, the scores are logits. Probabilities have a mean near 0, which even
+coarse quantization does not move this far."""
 
 
 def sigmoid(values: np.ndarray) -> np.ndarray:
@@ -48,7 +49,7 @@ def _whole(values: np.ndarray) -> bool:
 
 
 def ends_in_probabilities(graph: Graph, tensor: Tensor) -> bool:
-    """Whether a LOGISTIC or SOFTMAX computes the tensor's values; operators that only move values are stepped over."""
+    """Whether a LOGISTIC or SOFTMAX computes the tensor's values. Operators that only move values are skipped."""
     op: Op | None = graph.producer(tensor.index)
     for _ in graph.ops:  # a damaged file may have a cycle
         if op is None or op.kind not in DATA_MOVERS or not op.inputs or op.inputs[0] is None:
@@ -58,7 +59,7 @@ def ends_in_probabilities(graph: Graph, tensor: Tensor) -> bool:
 
 
 def floor_of(limits: Limits) -> float:
-    """The minimum score from which a box is decoded, because it is needed as a candidate or as a detection."""
+    """Minimum score of a box that is decoded, because it is needed as a candidate or as a detection."""
     return min(limits.score, limits.floor)
 
 
@@ -85,7 +86,7 @@ def suppressed(candidates: Detections, limits: Limits) -> Decoded:
 def candidates_of(
     boxes: np.ndarray, scores: np.ndarray, floor: float = CANDIDATE_FLOOR, **shapes: np.ndarray
 ) -> Detections:
-    """One candidate for each box (n, 4) and class whose score is at least `floor`, the best `MAX_CANDIDATES` of them.
+    """The best `MAX_CANDIDATES` candidates: one for each box (n, 4) and class with a score of at least `floor`.
 
     Args:
         scores: (n, classes) without background.
@@ -99,7 +100,10 @@ def candidates_of(
 
 
 def suppress(candidates: Detections, iou: float, max_detections: int) -> Detections:
-    """Greedy NMS, class by class: drop candidates whose IoU with a better kept one exceeds `iou`. Sorted by score."""
+    """Greedy NMS within each class: drop candidates whose IoU with a better remaining one exceeds `iou`.
+
+    Returns at most `max_detections` detections by falling score.
+    """
     candidates = candidates.by_score()[:MAX_CANDIDATES]
     survives = np.ones(len(candidates), bool)
     for class_id in np.unique(candidates.class_ids):

@@ -1,8 +1,8 @@
 """A raw SSD head: box encodings (1, n, 4) and class scores (1, n, classes), with anchors.
 
-The anchors are a third output or a constant (n, 4) of the file, else those of the Object Detection API's
-`ssd_anchor_generator` for MobileNet if their number is n. Scores are probabilities if the head ends in a LOGISTIC or
-SOFTMAX, else logits.
+The anchors are a third output or a constant (n, 4) of the file. Otherwise they are those of the Object Detection API's
+`ssd_anchor_generator` for MobileNet, if there are n of these. Scores are probabilities if the head ends in a LOGISTIC
+or SOFTMAX, else logits.
 
 Source of the box coder: FasterRcnnBoxCoder (object_detection/box_coders/faster_rcnn_box_coder.py) and the kernel of
 TFLite_Detection_PostProcess.

@@ -2,16 +2,16 @@
 
 A row is x, y, w, h, perhaps an objectness, and one score per class; the shape is (1, n, c) or (1, c, n). The number of
 boxes identifies the family: one per cell (anchor-free) or three (anchors). The number of columns shows whether there is
-an objectness: 85 columns have one and COCO's 80 classes, 84 the classes alone. YOLOv8 and its successors have none; a
-file is one of them if it computes a SOFTMAX (to integrate binned distances) or has the shape (1, c, n).
+an objectness: 85 columns are an objectness and COCO's 80 classes, 84 columns are the classes alone. YOLOv8 and its
+successors have no objectness. A file is one of them if it computes a SOFTMAX (to integrate binned distances) or has the
+shape (1, c, n).
 
 x, y (the centre), w and h are decoded: normalised to [0, 1] (TensorFlow Lite exports) or in pixels of the input.
-Scores are after sigmoid, in YOLOX rarely before. Only YOLOX may leave its boxes as they are in the network:
+Scores are after sigmoid, in YOLOX rarely before. Only files of YOLOX may have boxes that are not decoded:
     x = (tx + column) * stride    y = (ty + row) * stride    w = exp(tw) * stride    h = exp(th) * stride
-Their values show whether they are decoded: tx and ty are small offsets, uncorrelated with the position of their cell,
-while centres (exports with `--decode_in_inference`) are correlated with it, or larger than any offset. YOLOv5 heads
-without the decoding ([1, 3, h, w, 85] per level) need the anchors of the training, which the file does not have, so
-they are not read.
+The values show whether boxes are decoded. tx and ty are small offsets, uncorrelated with the position of their cell.
+Decoded centres (exports with `--decode_in_inference`) are correlated with it, or larger than any offset. YOLOv5 heads
+without the decoding ([1, 3, h, w, 85] per level) are not read, because the file does not contain the anchors.
 
 Sources: yolov5/models/tf.py (TFDetect.call, TFModel.predict), also of YOLOv7, and YOLOv3 as ultralytics exports it;
 ultralytics/nn/modules/head.py (Detect._inference) and engine/exporter.py; YOLOX/yolox/models/yolo_head.py
@@ -150,10 +150,8 @@ class YOLOv8(RowDecoder):
     def fit(self, head: Head) -> float | None:
         """The fit of the boxes (`layout_fit`) times the share of objects that do not seem to have an objectness.
 
-        It is 0 if a score follows the position of its cell, as keypoints do, or if the last column alone has values
-        below 0 or above 1, as angles have. Corners read as centre and size give huge boxes, which contain their cells,
-        too; centre and size read as corners give boxes that do not contain them. So if the reading as corners fits, it
-        is the right one.
+        The fit is 0 if a score follows the position of its cell, as keypoints do, or if only the last column has values
+        below 0 or above 1, as angles have.
         """
         rows = self.parts(head.graph)
         if rows is None:
@@ -163,7 +161,11 @@ class YOLOv8(RowDecoder):
         return scores * self.layout_fit(values[:, :4], head, rows) * (1 - share_of_objectness(values))
 
     def layout_fit(self, coordinates: np.ndarray, head: Head, rows: Rows) -> float:
-        """How plausible the first four columns are if read as this decoder does, in [0, 1]."""
+        """How plausible it is that the first four columns are centre and size, in [0, 1].
+
+        Corners read as centre and size give huge boxes, which contain their cells as well. Centre and size read as
+        corners give boxes that do not contain their cells. So if the columns fit as corners, they are corners.
+        """
         corners = share_inside(corners_of(coordinates, head), rows.levels)
         return share_inside(boxes_of(coordinates, head), rows.levels) * (1 - corners)
 
@@ -193,8 +195,8 @@ class YOLOv8Corners(YOLOv8):
 def share_inside(boxes: np.ndarray, levels: Levels) -> float:
     """The share of cells whose centre is inside their box, in [0, 1].
 
-    It is high for boxes that are read correctly, as they are predicted as distances from the cell's centre to the
-    sides. A tenth of a cell is allowed for rounding.
+    It is high if the boxes are decoded correctly, because the network predicts the distances from the cell's centre to
+    the sides. A tenth of a cell is allowed for rounding.
     """
     grid = cells(levels)
     centres, slack = (grid[:, :2] + 0.5) * grid[:, 2:], 0.1 * grid[:, 2:]
@@ -203,9 +205,9 @@ def share_inside(boxes: np.ndarray, levels: Levels) -> float:
 
 
 def follows_cells(columns: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    """(k,) bool: which columns (n, k) are positions, as they follow the position of their cell in x or in y.
+    """(k,) bool: which of the columns (n, k) are correlated with the position of their cell in x or in y.
 
-    Scores do not: their correlation with the position is near 0. grid: what `cells` returns for the levels.
+    Such columns are positions. The correlation of scores with the position is near 0. grid: the result of `cells`.
     """
     positions = (grid[:, :2] + 0.5) * grid[:, 2:]
     centred = columns - columns.mean(axis=0, keepdims=True)
@@ -222,7 +224,7 @@ def are_scores(columns: np.ndarray, rows: Rows) -> bool:
 
 
 def ends_in_angle(columns: np.ndarray) -> bool:
-    """Whether the last of columns (n, k) is an angle: for some cells below 0 or above 1, the others are in [0, 1]."""
+    """Whether the last of the columns (n, k) is an angle: it exceeds [0, 1] in some cells, and no other column does."""
     scores, last = columns[:, :-1], columns[:, -1]
     are_probabilities = scores.size > 0 and bool(scores.min() >= 0 and scores.max() <= 1)
     return are_probabilities and float((np.abs(last - 0.5) > 0.5 + ANGLE).mean()) > MIN_ANGLES
@@ -231,8 +233,7 @@ def ends_in_angle(columns: np.ndarray) -> bool:
 def share_of_objectness(values: np.ndarray) -> float:
     """Among rows with a high first score, the share in which another score is high, too; 0.5 if there is no such row.
 
-    If the first score is an objectness, it is high together with that of a class; if all scores are of classes, mostly
-    only one of them is high.
+    An objectness is high together with the score of a class. If all scores are of classes, mostly only one is high.
     """
     scores = probabilities(values[:, 4:])
     strong = scores[scores[:, 0] > CONFIDENT]
