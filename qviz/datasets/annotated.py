@@ -1,7 +1,7 @@
 """Read annotated images in any supported format, recognised by content: COCO JSON, YOLO, Pascal VOC or TFRecord.
 
 A path names a COCO file, a TFRecord file, a YOLO data.yaml, a folder, or a zip archive of such a folder. In a folder,
-the first of these is used that exists: a data.yaml, COCO JSON, VOC XML files, YOLO label files without a data.yaml.
+the first format that exists is used: a data.yaml, COCO JSON, VOC XML files, YOLO label files without a data.yaml.
 
 The label map of a TFRecord file is the `*label*.pbtxt` beside it or in the folder of the images, if there is exactly
 one.

@@ -1,6 +1,6 @@
 """Checks for unusable boxes and annotations, which are the same for every format.
 
-Annotations that are left out are counted by problem. A box that lies partly outside its image is kept as it is, as in
+Annotations that are left out are counted by problem. A box that lies partly outside its image is not changed, as in
 pycocotools.
 """
 

@@ -1,9 +1,9 @@
 """Check that boxes are in the order and the unit that their format declares.
 
 A reading is an order of the four numbers together with a unit. A box fits a reading if it has an area and lies inside
-its image. If many boxes do not fit the declared reading and (nearly) all of them fit another one, that other reading is
-reported. Boxes whose numbers are all far too small for pixels would fit inside their images, but are taken for shares,
-per cent or thousandths.
+its image. If many boxes do not fit the declared reading and (nearly) all boxes fit another one, the other reading is
+reported. Boxes in pixels that are all far too small would fit inside their images, too. They are therefore taken as
+shares, per cent or thousandths.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from qviz.structures import DatasetProblem
 TOLERANCE, PIXELS = 0.01, 2.0
 """A box may reach beyond its image by this share of a side plus this many pixels."""
 FITS, FITS_WELL = 0.95, 0.99
-"""Shares of the boxes that must fit another reading."""
+"""Shares of the boxes that must fit another reading before it is reported, see `MISFITS`."""
 MISFITS = ((0.1, 2, FITS), (0.05, 3, FITS_WELL))
 """(share and number of boxes that must not fit the declared reading, share that must fit the other reading)."""
 LARGEST_SHARE = 1.5
 ENOUGH_BOXES = 10
 """Minimum number of boxes, all of them small, before the unit of boxes that fit is doubted."""
 SMALL = 1.6
-"""The shorter side of most images must be this many times as long as the largest value in per cent or thousandths."""
+"""Values are taken as per cent or thousandths only if the shorter side of most images is at least this many times the
+largest possible value (100 or 1000)."""
 
 _HALVES = np.array([-0.5, -0.5, 0.5, 0.5])
 ORDERS: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {

@@ -1,8 +1,8 @@
 """Further fields of images and annotations in a COCO file, such as `weather` or `attributes.occluded`.
 
-A field counts if its value is text, a number or a boolean. `attributes` is an object in which annotation tools write
-their own fields; each of these counts. What COCO itself defines is left out. Texts are put on one line and cut to
-`MAX_TEXT` characters, and booleans become `true` and `false`.
+A field is read if its value is text, a number or a boolean. Annotation tools write their own fields into an object
+`attributes`; each field in it is read as well. Fields that COCO itself defines are left out. Texts are put on one line
+and cut to `MAX_TEXT` characters, and booleans become `true` and `false`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from qviz.structures.dataset import FieldValue
 
 MAX_FIELDS = 40
-"""Of an image, and of the annotations of an image."""
+"""Maximum number of fields of an image, and of the annotations of an image."""
 MAX_TEXT = 100
 ATTRIBUTES = "attributes"
 DEFINED = frozenset(
@@ -46,12 +46,12 @@ def object_fields_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]
 
 
 def checked_fields(document: Any) -> dict[str, FieldValue]:
-    """The fields of an image in a saved project; what is not a field is left out."""
+    """The fields of an image in a saved project. Values that are not valid fields are left out."""
     return fields_of(document) if isinstance(document, dict) else {}
 
 
 def checked_object_fields(document: Any, count: int) -> dict[str, np.ndarray]:
-    """The fields of `count` annotations in a saved project; what does not fit is left out."""
+    """The fields of `count` annotations in a saved project. Values that do not fit are left out."""
     rows = document.items() if isinstance(document, dict) else ()
     columns = [(one_line(name), values) for name, values in rows if isinstance(values, list) and len(values) == count]
     return {name: as_objects([field_value(value) for value in values]) for name, values in columns[:MAX_FIELDS]}
@@ -71,7 +71,7 @@ def field_value(value: Any) -> FieldValue:
 
 
 def one_line(text: str) -> str:
-    """The text on one line, at most `MAX_TEXT` characters long, with a sign for each character without a picture."""
+    """The text on one line, cut to `MAX_TEXT` characters. Characters that cannot be printed are replaced."""
     line = " ".join(text[: 10 * MAX_TEXT].split())[:MAX_TEXT]
     return "".join(character if character.isprintable() else "\ufffd" for character in line)
 

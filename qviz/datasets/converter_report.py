@@ -1,9 +1,9 @@
-"""The report that onnx2tf writes beside a file with `--eval_with_onnx`: outputs of the file against those of ONNX.
+"""The report that onnx2tf writes with `--eval_with_onnx`: the outputs of a .tflite file compared with the ONNX file's.
 
-It is `NAME_accuracy_report.json` beside `NAME_float32.tflite` and names the .tflite file that was compared. onnx2tf
-feeds random numbers unless it is given data, so the report says whether the conversion is exact, and nothing about
-objects. The report is not trusted: a file that is not such a report, or is about another model, is ignored. Source:
-onnx2tf/tflite_builder/accuracy_evaluator.py, schema_version 1.
+The report is `NAME_accuracy_report.json` beside `NAME_float32.tflite`, and names the .tflite file that was compared.
+onnx2tf uses random numbers as inputs unless it is given data. The report then says whether the conversion is exact, but
+nothing about objects. The report is not trusted: a file that is not such a report, or is about another model, is
+ignored. Source: onnx2tf/tflite_builder/accuracy_evaluator.py, schema_version 1.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ERRORS = ("max_abs", "mean_abs", "rmse", "cosine_similarity")
 
 @dataclass(frozen=True, slots=True)
 class ConvertedOutput:
-    """One output of the .tflite file against the ONNX file's, over all samples.
+    """The differences between one output of the .tflite file and that of the ONNX file, over all samples.
 
     Attributes:
         max_abs, mean_abs, rmse: Errors in the output's unit.
@@ -41,13 +41,14 @@ class ConvertedOutput:
 
 @dataclass(frozen=True, slots=True)
 class ConverterReport:
-    """What the converter measured.
+    """The content of such a report.
 
     Attributes:
         file: Name of the report.
         samples: Number of inputs.
-        random_inputs: Whether they were random numbers.
-        passed: Whether the errors kept the converter's own limits.
+        random_inputs: Whether the inputs were random numbers.
+        passed: Whether the errors are within the converter's own limits.
+        outputs: One entry per output.
     """
 
     file: str

@@ -1,9 +1,9 @@
 """Find image files by the names in an annotation file, even if paths, case or suffixes differ.
 
-These are tried in order: the path as written; its last part; both ignoring case; the longest trailing part of the path
-with which only one file ends; the last part in any subfolder, if only one file has it; the last part with another
-suffix or with none, if only one file has it. Backslashes separate folders, as on Windows. Parts such as `C:`, a leading
-`/` and `..` are dropped, so nothing outside the folder is read.
+Tried are, in this order: the path as written; its last part; both ignoring case; the longest trailing part of the path
+with which exactly one file ends; the last part in any subfolder, if exactly one file has this name; the last part with
+another suffix or without one, if exactly one file has this name. Backslashes separate folders, as on Windows. Parts
+such as `C:`, a leading `/` and `..` are dropped, so that no file outside the folder is read.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from qviz.datasets.files import is_image_name, parts_of
 class ImageIndex:
     """An index of image paths (POSIX, relative to a folder), in which names from an annotation file are found.
 
-    folders: the folders in which a name is searched first, e.g. that of the annotations. split: the name of the
-    annotation file without its suffix; of several files with the same name, one in a folder with whose name `split`
-    ends is preferred.
+    Args:
+        folders: The folders in which a name is searched first, e.g. the folder of the annotations.
+        split: Name of the annotation file without its suffix, e.g. `instances_val2017`. If several files have the same
+            name, one in a folder whose name is the end of `split` (`val2017`) is preferred.
     """
 
     def __init__(self, paths: Iterable[str], folders: tuple[str, ...] = ("",), split: str = "") -> None:

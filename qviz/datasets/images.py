@@ -10,7 +10,8 @@ How pixels are converted to RGB depends on the mode that Pillow reports:
               0 is white
 16-bit colour the upper byte of each channel, as Pillow reads it
 I, F          32-bit and signed integers, float TIFF: floats within 0..1 are scaled to 0..255, values within 0..255
-              stay, integers within 0..65535 are taken as 16-bit, anything else is scaled from its own min..max
+              are used unchanged, integers within 0..65535 are taken as 16-bit, and any other values are scaled from
+              their own minimum and maximum
 CMYK          Pillow undoes the inversion that Adobe applies in JPEG; the colour profile is ignored, as in TensorFlow
 LAB           converted via sRGB
 transparent   placed on white
@@ -63,7 +64,7 @@ HEADER_BYTES = 256 << 10
 
 
 def read_image(encoded: EncodedImage) -> Image:
-    """Decode an image. Raises ImageError, which says which file is affected, what is wrong and what to do."""
+    """Decode an image. Raises ImageError, whose message names the file and says what is wrong and what to do."""
     with _opened(encoded) as opened:
         pixels = _rgb(_upright(opened, encoded.size), _tags(opened))
     return Image(encoded.name, pixels, encoded.digest)
@@ -88,7 +89,7 @@ def exposure_hour(encoded: EncodedImage) -> int | None:
 
 
 def upright_size(name: str, source: Path | bytes) -> tuple[int, int]:
-    """(width, height) after EXIF orientation; only the first bytes of the file are read if they suffice.
+    """(width, height) after EXIF orientation. Only the first bytes of the file are read, if they are sufficient.
 
     Raises ImageError.
     """

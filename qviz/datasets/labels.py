@@ -2,16 +2,16 @@
 
 A label file has one of four forms, which are recognised by content:
 
-lines        one name per line, or a number and a name: `0 person`, `1: bicycle`; numbers are class ids, gaps count; a
-             single line with several commas, `person,bicycle,car`, is a list of names
+lines        one name per line, or a number and a name: `0 person`, `1: bicycle`; the numbers are class ids, which may
+             have gaps; a single line with several commas, `person,bicycle,car`, is a list of names
 pbtxt        `item { id: 1 name: "person" }`, the Object Detection API's label map; ids count from 1
 JSON         ["person", ...], {"0": "person"}, {"person": 0}, or an object with one of these as `names` or `id2label`
 YAML         Ultralytics' data.yaml with its `names:`
 
 Class ids count from 0; a class that the file leaves out is called `???`. In lines and JSON, a first name `background`
-becomes `???`. If only the first name is `???`, as it also is if ids begin with 1, it stands for the background:
-`without_background` drops it, because the class ids of detections do not count the background. `background_offset` says
-whether the model's outputs count it.
+becomes `???`. If the first name, and no other, is `???`, it stands for the background; this is also so if the ids in
+the file begin with 1. `without_background` drops it, because the class ids of detections do not count the background.
+`background_offset` says whether the model's outputs count it.
 """
 
 from __future__ import annotations
@@ -102,8 +102,8 @@ _NUMBERED = re.compile(r"(\d{1,5})(?:\s*[:,;=.)|-]\s*|\s+)(\S.*)")
 def _numbered_lines(lines: list[str]) -> tuple[str, ...]:
     """The names in lines that all begin with a class id; empty if they do not.
 
-    Ids must rise, or be consecutive from 0 or 1 in any order, and names must differ: `1 euro` and `2 euro` are names
-    without ids.
+    Ids must be in ascending order, or be consecutive from 0 or 1 in any order. Names must differ: `1 euro` and `2 euro`
+    are names without ids.
     """
     rows = [match.groups() for line in lines if line and (match := _NUMBERED.fullmatch(line))]
     numbers, names = [int(number) for number, _ in rows], [name for _, name in rows]

@@ -75,7 +75,7 @@ LEFT_OUT = {
 
 
 class Problems(Counter[str]):
-    """Counts, by reason, of what was left out, with examples; and doubts about what was read."""
+    """Reason -> number of entries that were left out of a dataset, with examples; and doubts about the others."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class Problems(Counter[str]):
         return tuple(sentences)
 
     def listed(self, annotations: int) -> tuple[DatasetProblem, ...]:
-        """All problems. annotations: how many were read; if more than that were left out, the problem is serious."""
+        """All problems. annotations: number of annotations read; if more were left out, the problem is serious."""
         return (*self._doubts, *(self._left_out(reason, count, annotations) for reason, count in self.items() if count))
 
     def _left_out(self, reason: str, count: int, annotations: int) -> DatasetProblem:

@@ -112,8 +112,8 @@ def _message(name: str) -> Any:
 def _pool() -> Any:
     """The descriptors of all messages.
 
-    `Features` maps names to bytes instead of to `Feature` messages; the encoding is the same. Thus only those features
-    are parsed that are used, and empty entries, millions of which fit into a file, take no memory.
+    `Features` maps names to bytes instead of to `Feature` messages; the encoding is the same. Thus only the features
+    that are used are parsed, and empty entries take no memory. A file may contain millions of them.
     """
     from google.protobuf import descriptor_pb2, descriptor_pool
 

@@ -5,8 +5,8 @@ a page must look like one:
 
 list or {"0": name}   always accepted
 {name: number}        class ids from 0 or 1 without large gaps, as many as a loaded model has classes if that is known
-lines                 distinct names without empty lines between them; no rows of numbers, no sentences, no code
-YAML, pbtxt           if they contain `names:` or `item {...}`, respectively
+lines                 distinct names without empty lines between them; not rows of numbers, sentences or code
+YAML, pbtxt           accepted if they contain `names:` or `item {...}`, respectively
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from qviz.errors import LabelsError
 from qviz.structures.json_document import NotJson, parse_json
 
 MAX_WORDS = 6
-"""Maximum number of words in a class name; in a list of synonyms separated by commas, in each of them."""
+"""Maximum number of words in a class name, or in each of several synonyms that are separated by commas."""
 _ROW_OF_NUMBERS = re.compile(r"[-+.\deE]+([\s,;]+[-+.\deE]+)+")
 _CODE = re.compile(r"==|>=|://|[{}<>=]|^[#/*@$-]{1,3}\s|^(import|from|def|class|return)\s")
 

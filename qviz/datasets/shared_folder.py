@@ -1,7 +1,7 @@
 """Images in a folder on the server's machine that the administrator has opened to visitors (`images_folder`).
 
-A visitor chooses one of the folders below it, by a name that is not trusted. Links are resolved first, and what then
-lies outside the folder is refused: a folder with an error, and files by only stating their number.
+A visitor chooses one of the folders below it, by a name that is not trusted. Links are resolved first. A chosen folder
+that then lies outside raises an error; files that lie outside are left out, and only their number is stated.
 """
 
 from __future__ import annotations

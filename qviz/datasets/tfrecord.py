@@ -11,8 +11,9 @@ Class names are the texts, else those of a label map, else `class 17` for id 18.
 
 A file is a sequence of records (little-endian):
     length (8 bytes)   masked crc32c of the length (4)   the record   masked crc32c of the record (4)
-The checksum of the length is verified, so that a damaged file is never read from a wrong offset; that of the record is
-not, because in Python it would take longer than decoding the image. After a damaged length nothing more can be read.
+The checksum of the length is verified, so that a damaged file is never read from a wrong offset. The checksum of the
+record is not verified, because in Python this would take longer than decoding the image. The records after a damaged
+length cannot be read.
 
 Sources: research/object_detection/data_decoders/tf_example_decoder.py of tensorflow/models;
 tensorflow/core/lib/io/record_writer.h, tensorflow/core/lib/hash/crc32c.h (the mask); RFC 3720, appendix B.4.
@@ -267,7 +268,7 @@ def _name(text: str, label: int, labels: tuple[str, ...]) -> str:
 
 
 def _classes(records: list[tuple[DatasetImage, Names]], labels: tuple[str, ...]) -> dict[str, int]:
-    """Class name -> category id: the label that occurs with it, or a free number if that is missing or taken."""
+    """Class name -> category id: the label that occurs with the name, or a free number if that is missing or used."""
     ids: dict[str, int] = {}
     for text, label in (pair for _, names in records for pair in names):
         name = _name(text, label, labels)

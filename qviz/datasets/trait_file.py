@@ -6,9 +6,9 @@
 
 The column that names the images is called `image`, `file_name`, `filename`, `file`, `name`, `path` or `image_id`;
 otherwise it is the first one. Images are found by path or name (see `image_paths`) or by their id in the annotation
-file. The separator is a comma, a semicolon or a tab, whichever the first line has most of; with semicolons, `3,2` is
-read as a number. A column whose values are all numbers is numeric. Empty cells, `NA`, `nan`, `null`, `none` and `-` are
-not stated.
+file. The separator is a comma, a semicolon or a tab, whichever occurs most often in the first line. With semicolons,
+`3,2` is read as a number. A column is numeric if all its values are numbers. Empty cells, `NA`, `nan`, `null`, `none`
+and `-` mean that the value is not stated.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ def parse_traits(data: bytes, name: str) -> TraitFile:
     """Parse a CSV file of traits.
 
     Args:
-        name: Of the file, for messages.
+        name: Name of the file, for messages.
 
     Raises:
-        DatasetError: It is not text, not a table, or too large.
+        DatasetError: The file is not text, is not a table, or is too large.
 
     Example:
         >>> parse_traits(b"image,weather\\na.jpg,rain", "traits.csv").columns

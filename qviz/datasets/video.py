@@ -1,7 +1,7 @@
 """Frames of a video file, which OpenCV decodes in a worker, one part at a time; the limits on images apply to frames.
 
-Videos are untrusted. Only formats that contain the pictures themselves are opened (MP4, MOV, WebM, MKV, AVI,
-recognised by their first bytes and not by name), so that no playlist can make the decoder read other files or URLs.
+Videos are untrusted. Only formats that contain the pictures themselves are opened (MP4, MOV, WebM, MKV, AVI). They are
+recognised by their first bytes and not by name, so that no playlist can make the decoder read other files or URLs.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from qviz.structures import EncodedImage
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi")
 QUALITY = 95
-"""Quality of the JPEG that a frame is converted to; both models, the pages and every later run see its pixels."""
+"""Quality of the JPEG to which a frame is converted. Both models, the pages and later runs use the JPEG's pixels."""
 DEFAULT_RATE = 30.0
 """Frames per second if a file does not state them."""
 FAR = 2000
-"""To skip more frames than this, the decoder seeks, because a job must not take long."""
+"""If more frames than this are to be skipped, the decoder seeks instead of decoding them, as jobs must be short."""
 _OPEN: dict[str, _Capture] = {}
 """The video that is open in this worker, by path; at most one."""
 
@@ -52,7 +52,7 @@ def is_video(head: bytes) -> bool:
 
 
 def check_video(path: Path) -> None:
-    """Raises ImageError if a file is missing, or if it is not a video in a supported container."""
+    """Raise ImageError if a file is missing, or if it is not a video in a supported container."""
     try:
         with path.open("rb") as stream:
             head = stream.read(12)
@@ -67,7 +67,7 @@ def check_video(path: Path) -> None:
 
 
 def read_frames(path: str, start: int, count: int, every: int) -> list[Frame]:
-    """Read `count` frames in a worker, every `every`-th one from `start` on; fewer at the end of the video.
+    """Up to `count` frames of a video: frame `start` and every `every`-th frame after it; runs in a worker.
 
     The decoder stays open for the next part. Raises ImageError if the file is not a video or its frames are too large.
     """

@@ -2,9 +2,9 @@
 
     VOC2012/Annotations/a.xml   VOC2012/JPEGImages/a.jpg   VOC2012/ImageSets/Main/val.txt      or a.xml beside a.jpg
 
-So the box is xmin - 1, ymin - 1, xmax, ymax here. Of the lists in ImageSets/Main, val is read, else test, else
-trainval, else train; without a list, all XML files are read. The image is the one with the same name as the XML file,
-else the one named in `filename`.
+In qviz, such a box becomes xmin - 1, ymin - 1, xmax, ymax. Of the lists in ImageSets/Main, the first of val, test,
+trainval and train is read; without a list, all XML files are read. The image of an XML file is the one with the same
+name, else the one named in `filename`.
 
 An object marked difficult counts neither as detected nor as missed: it becomes a crowd region, which COCO ignores. (The
 VOC devkit ignores one detection that overlaps it with an IoU of 0.5; COCO ignores all detections inside it, which is a
