@@ -92,7 +92,7 @@ def haze(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndar
 
 
 def night(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Dark, bluish, pale and noisy, as from a camera at its highest amplification."""
+    """A night scene: dark, bluish, pale and noisy, as from a camera at high amplification."""
     stops, iso = NIGHT[severity - 1]
     share = severity / 5
     tint = 1 + share * (PURKINJE - 1)
@@ -210,7 +210,7 @@ BACKLIGHT = ((0.7, 0.25, 0.01), (1.2, 0.5, 0.015), (1.8, 0.8, 0.02), (2.7, 1.5, 
 """(stops of missing light on the scene, strength of the light from behind, veil over everything)."""
 
 WINDOW, SIDEWAYS = 0.45, 1.6
-"""How far the light from behind reaches: down, in picture heights, and to the sides, in half diagonals."""
+"""Reach of the light from behind: downwards in picture heights, and to the sides in half diagonals."""
 
 GLARE = ((0.02, 0.1, 0.02), (0.035, 0.25, 0.04), (0.05, 0.5, 0.08), (0.07, 0.9, 0.14), (0.09, 1.5, 0.22))
 """(radius of the lamp, strength of its halo, veil over everything)."""

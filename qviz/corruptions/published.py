@@ -146,7 +146,10 @@ def contrast(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.
 
 
 def brightness(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """V of HSV plus a constant; hue and saturation do not change. As V = max(R, G, B), this is one factor per pixel."""
+    """The picture with a constant added to V of HSV. Hue and saturation do not change.
+
+    Because V = max(R, G, B), this is one factor per pixel.
+    """
     raise_by = np.float32(255 * BRIGHTNESS[severity - 1])
 
     def part(rows: slice) -> np.ndarray:
@@ -159,7 +162,7 @@ def brightness(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> n
 
 
 def fog(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Clouds are added, then everything is scaled back to the image's brightest value."""
+    """The picture with clouds added, then scaled so that its brightest value cannot exceed that of the original."""
     strength, decay = FOG[severity - 1]
     height, width = pixels.shape[:2]
     brightest = pixels.max() / 255
