@@ -1,4 +1,4 @@
-"""Convert a source to a .tflite file with TensorFlow's converter: to float32, or as `prepare` sets it up. In a worker.
+"""Convert a source to a .tflite file with TensorFlow's converter, in a worker: to float32, or as `prepare` sets it up.
 
 Dimensions must be fixed, except that the batch may be open; it becomes 1. Custom operators are accepted only if
 TensorFlow Lite has them: TFLite_Detection_PostProcess, as the Object Detection API's exporter for TFLite writes it.
@@ -144,7 +144,7 @@ def _port(tensor: Any) -> Port:
 
 
 def _check_fixed(port: Port) -> None:
-    """Raises ModelError if a dimension other than the batch is open."""
+    """Raise ModelError if a dimension other than the batch is open."""
     if port.shape is None or any(side < 0 for side in port.shape[1:]):
         shape = "any shape" if port.shape is None else str(["?" if side < 0 else side for side in port.shape])
         raise ModelError(
@@ -182,7 +182,7 @@ def _converted(converter: Any, prepare: Prepare) -> bytes:
 
 
 def _check_operators(data: bytes) -> None:
-    """Raises ModelError for unsupported custom operators and for variables that change at run time."""
+    """Raise ModelError for unsupported custom operators and for variables that change at run time."""
     from tensorflow.lite.python import schema_py_generated as schema
 
     model = schema.Model.GetRootAs(data)

@@ -24,7 +24,7 @@ from qviz.tensorflow_models.saved_model import Port, Signature, read_signature
 from qviz.tensorflow_models.sources import unpack
 
 TENSORFLOW = "tensorflow"
-"""Shown where other models have the name of a decoder."""
+"""The name that is shown in place of a decoder's name."""
 MAX_CANDIDATES = 5000
 SAME_SCORE = 1e-6
 """Maximum difference between a detection's score and the raw score of its anchor."""
@@ -49,7 +49,7 @@ def class_count(graph: Graph) -> int | None:
 
 
 def _check(signature: Signature) -> None:
-    """Raises ModelError unless the signature reads an image and returns detections."""
+    """Raise ModelError unless the signature reads an image and returns detections."""
     if not gives_detections(signature):
         names = ", ".join(port.name for port in signature.outputs)
         raise ModelError(f"has the outputs {names}; to be run by TensorFlow it needs {', '.join(sorted(DETECTION))}.")
@@ -133,8 +133,8 @@ def _candidates(outputs: dict[str, np.ndarray], size: np.ndarray, offset: int) -
 def _first_column(detections: Detections, scores: np.ndarray) -> int | None:
     """The column of class 0 in the raw scores: 0, or 1 if column 0 is the background.
 
-    It follows from where the scores of the best detections occur. None if they occur in neither place, because the raw
-    scores are logits or belong to another head.
+    It is the one in which the scores of the best detections occur. None if they occur in neither column, because the
+    raw scores are logits or belong to another head.
     """
     best = detections.by_score()[:5]
     for shift in (0, 1):

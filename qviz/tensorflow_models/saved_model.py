@@ -23,7 +23,7 @@ _OUTSIDE = re.compile(
 )
 """Operators that read or write files, use the network or run Python. Detectors do not need them."""
 _SAVER = {"SaveV2", "MergeV2Checkpoints", "ShardedFilename"}
-"""Operators in the saver of every SavedModel; they are allowed if neither loading nor a signature reaches them."""
+"""Operators in the saver of every SavedModel. They are allowed if neither loading nor a signature runs them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,10 @@ def _runnable(meta: Any, library: dict[str, Any]) -> set[str]:
 
 
 def _closure(start: Iterable[str], onward: Callable[[str], Iterable[str]]) -> set[str]:
-    """All names that can be reached from `start`, these included. onward: name -> the names it leads to."""
+    """All names that can be reached from `start`, including the names in `start`.
+
+    onward: returns the names to which a name leads directly.
+    """
     reached: set[str] = set()
     todo = list(start)
     while todo:
@@ -122,7 +125,7 @@ def _closure(start: Iterable[str], onward: Callable[[str], Iterable[str]]) -> se
 
 
 def _roots(meta: Any) -> Iterable[str]:
-    """Nodes of the main graph that are run by name: by signatures, initialisers and the restoring of variables."""
+    """Names of the nodes of the main graph that signatures, initialisers and the restoring of variables run."""
     names = [info.name for signature in meta.signature_def.values() for info in signature.outputs.values()]
     names += [name for collection in meta.collection_def.values() for name in collection.node_list.value]
     return map(_node, [*names, meta.saver_def.restore_op_name])

@@ -140,7 +140,7 @@ def _check_size(files: int, total: int, packed: int | None = None) -> None:
 
 
 def _check_entry(entry: zipfile.ZipInfo) -> None:
-    """Raises ModelError unless the entry is a plain file that is unpacked below the target folder."""
+    """Raise ModelError unless the entry is a plain file that is unpacked below the target folder."""
     path, mode = PurePosixPath(entry.filename), entry.external_attr >> 16
     if path.is_absolute() or ".." in path.parts or "\\" in entry.filename or ":" in entry.filename:
         raise ModelError(f"is an archive with the path {entry.filename!r}, which is outside of it; pack it again.")
