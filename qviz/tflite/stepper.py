@@ -101,7 +101,7 @@ class Piece:
             raise ModelError(f"failed in operator {self.step.orders[0]}: {_first_line(error)}") from error
 
     def _fit(self, shapes: list[tuple[int, ...]]) -> None:
-        """Resize the inputs to these shapes, which may differ between runs: some operators choose their output's shape."""
+        """Resize the inputs to these shapes, which may differ between runs: some operators determine output shapes."""
         if shapes == self._shapes:
             return
         for number, shape in enumerate(shapes):

@@ -33,7 +33,8 @@ class DetectedObject:
         score: Confidence in [0, 1].
         box: x1, y1, x2, y2 in pixels of the original image.
         keypoints: x, y in pixels and visibility in [0, 1] of each keypoint; None if the model has none.
-        corners: The four corners, x and y in pixels, of a rotated box, whose upright hull is `box`; None for any other.
+        corners: x, y in pixels of the four corners of a rotated box; `box` is then its upright hull. None for upright
+            boxes.
     """
 
     label: str
@@ -139,7 +140,7 @@ def detect(context: Context, models: Sequence[LoadedModel], images: Images, *, s
 
 
 def check_any_image(detected: Detected) -> None:
-    """Raises ImageError if no image could be run."""
+    """Raise ImageError if no image could be run."""
     if not detected.images:
         raise ImageError(" ".join(detected.skipped[:3]) or "There are no images.")
 

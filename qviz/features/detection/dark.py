@@ -1,4 +1,4 @@
-"""Remarks about 16-bit images that are nearly black: detectors find nothing or noise in them, and so seem to agree."""
+"""Remarks about 16-bit images that are nearly black. Detectors find nothing in them, so that models seem to agree."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Load models: read them, convert them if necessary, share them with the workers, and inspect them.
 
-TensorFlow itself runs a model that TensorFlow Lite cannot express, but only as a reference. Such a model gives boxes
-and thus AP, but its layers cannot be read. It prepares images and suppresses boxes internally, so only class_offset (1,
-because the Object Detection API counts classes from 1), max_detections and labels can be set.
+A model that TensorFlow Lite cannot express is run by TensorFlow itself, but only as a reference. Such a model returns
+boxes, so AP can be computed, but its layers cannot be read. It prepares images and does NMS internally, so only
+class_offset (1, because the Object Detection API counts classes from 1), max_detections and labels can be set.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ class ModelSource:
         sidecar: Settings from the file `NAME.qviz.json` beside it.
         digest: sha256 of `data`.
         converted_from: Kind of file from which it was converted, or empty.
-        refusal: Why TensorFlow Lite cannot express it, in which case TensorFlow itself runs it; else empty.
+        refusal: Why TensorFlow Lite cannot express the model, so that TensorFlow itself runs it; else empty.
         shown: The name that the user gave it on the pages, or empty.
-        report: What the converter measured, if its report lies beside the file.
+        report: The converter's accuracy report, if there is one beside the file.
     """
 
     name: str
@@ -137,7 +137,7 @@ class LoadedModel:
 
     @property
     def layers_available(self) -> bool:
-        """Whether its layers can be read, i.e. it is a .tflite file; other models and results give only boxes."""
+        """Whether its layers can be read, i.e. it is a .tflite file. All others only give boxes."""
         return self.reads_outputs and not self.inspection.runtime
 
     @property
@@ -181,7 +181,7 @@ def read_source(path: Path, settings: Settings = Settings()) -> ModelSource:
 
 
 def check_model_size(name: str, size: int) -> None:
-    """Raises ModelError if a .tflite file is larger than the limit. size: in bytes."""
+    """Raise ModelError if a .tflite file is larger than the limit. size: size of the file in bytes."""
     if size > (max_mb := limits().model_mb) << 20:
         raise ModelError(f"{name} is {size >> 20} MB; the limit for a model is {max_mb} MB.")
 
@@ -196,10 +196,10 @@ def _packed(path: Path) -> bytes:
 def ready(sources: Sequence[ModelSource]) -> list[ModelSource]:
     """The models, with SavedModels and Keras files converted to .tflite files, in parallel.
 
-    Conversions run in separate worker processes, because TensorFlow takes longer than the time limit for an engine's
-    jobs, and because its 500 MB of memory are freed when these processes end.
+    Conversions run in separate worker processes, because they take longer than the time limit for an engine's jobs, and
+    because TensorFlow's 500 MB of memory are freed when these processes end.
 
-    Raises ModelError or WorkerError for the first that fails.
+    Raises ModelError or WorkerError for the first conversion that fails.
     """
     waiting = {source.digest: source for source in sources if not source.is_ready}
     if not waiting:
@@ -225,7 +225,7 @@ def _converted(source: ModelSource, job: Future[bytes]) -> ModelSource:
 
 
 def load_models(engine: Engine, sources: Sequence[ModelSource]) -> list[LoadedModel]:
-    """Load all models; those after the first adopt its settings where they have none of their own.
+    """Load all models. The first one is the reference; the others adopt its settings unless they have their own.
 
     Raises ModelError, SettingsError or WorkerError for the first model that fails; the message begins with its name.
     """
@@ -306,9 +306,10 @@ def choose_reference(models: Sequence[LoadedModel]) -> LoadedModel:
 
 
 def short_names(models: Sequence[LoadedModel]) -> dict[str, str]:
-    """Digest -> the name that the user gave, else the file name without the words with which all names begin.
+    """Digest -> the name that the user gave, or else a short form of the file name.
 
-    The suffix is left out. If several models have the same name, a number is appended to the later ones.
+    The short form is the file name without its suffix and without the words with which all names begin. If several
+    models have the same name, a number is appended to the later ones.
     """
     stems = {model.digest: model.name.removesuffix(".tflite") for model in models}
     words = [stem.split("_") for stem in stems.values()]
@@ -367,7 +368,7 @@ def choose_variant(models: Sequence[LoadedModel], name: str | int | None) -> Loa
 
 
 def _named(variants: Sequence[LoadedModel], name: str) -> list[LoadedModel]:
-    """The variants that a name fits, by the strictest of these rules that any of them meets."""
+    """The variants that a name fits, by the strictest rule of `choose_variant` that fits any variant."""
     rules: tuple[Callable[[str], bool], ...] = (
         lambda whole: whole == name,
         lambda whole: Path(whole).stem == name,

@@ -88,7 +88,10 @@ def joined_labels(reference: Sequence[str], recorded: Sequence[str]) -> tuple[st
 
 
 def rename_job(blob: Blob, images: dict[str, str], categories: dict[str, str]) -> bytes:
-    """Replace ids by these names, in a worker, and return the results as JSON. Keys: the ids as strings."""
+    """Replace ids of images and categories by names, and return the results as JSON; runs in a worker.
+
+    images, categories: id as a string -> name.
+    """
     results = read_results(blob.read()).renamed(images, categories)
     rows = []
     for image, category, box, score in zip(

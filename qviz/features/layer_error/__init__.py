@@ -1,10 +1,11 @@
 """The error that each layer of a variant adds, and the error accumulated at its output.
 
 cumulative   both networks run on the same image; a tensor of the variant is compared with its partner in the reference
-local        one operator of the variant runs on the reference's activations (quantized with its own input scales); its
-             output is compared with the reference's. With `local_inputs="variant"` both operators receive the
-             variant's own tensors, which is what TensorFlow's QuantizationDebugger calls the error of a layer.
-clipping, rounding   what the range and the step of the variant's tensor alone change in the reference's activation
+local        one operator of the variant runs on the reference's activations, quantized with the variant's scales; its
+             output is compared with the reference's. With `local_inputs="variant"`, both operators receive the
+             variant's own tensors; TensorFlow's QuantizationDebugger calls this the error of a layer
+clipping, rounding   the error that the range and the step of the variant's tensor alone add to the reference's
+             activation
 
 QUANTIZE operators count as layers. Sums of squares are added up over images, so memory does not grow with their number.
 """
@@ -133,7 +134,7 @@ def layers(
 
 
 def pair_of(reference: LoadedModel, variant: LoadedModel) -> Pair:
-    """The two models as they are sent to a worker. Raises ModelError if one has no layers, as TensorFlow runs it."""
+    """The two models as they are sent to a worker. Raises ModelError if one has no layers, see `require_layers`."""
     require_layers(reference, variant)
     return Pair(reference.blob, variant.blob, (reference.settings, variant.settings))
 
@@ -147,7 +148,7 @@ def origin_of(context: Context, reference: LoadedModel, variant: LoadedModel) ->
 
 
 def require_layers(*models: LoadedModel) -> None:
-    """Raises ModelError if a model has no layers: one that TensorFlow runs, or recorded results."""
+    """Raise ModelError if a model has no layers, because TensorFlow runs it or it is a file of recorded results."""
     for model in models:
         if model.no_layers:
             raise ModelError(model.no_layers)

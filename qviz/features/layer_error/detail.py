@@ -41,11 +41,11 @@ from qviz.tflite.inputs import fill, input_size, input_spec
 from qviz.tflite.paired_networks import Pair, PairedNetworks, as_real, paired_networks
 
 MAIN_SHARE = 0.5
-"""A source is named as the cause if it has at least this share of the error's energy."""
+"""A source of error is named as the cause if it has at least this share of the error's energy."""
 MIN_CLIPPED = 0.01
-"""Clipped share from which clipping is mentioned in addition to another cause."""
+"""If at least this share is clipped, clipping is mentioned in addition to another cause."""
 MAX_UNUSED = 0.5
-"""Unused share of the range from which the range is called wide, because one bit is wasted."""
+"""If at least this share of the range is unused, the range is called wide, because one bit is wasted."""
 
 
 def cause_of(
@@ -55,7 +55,8 @@ def cause_of(
 
     Args:
         quantized: Whether the layer's output is quantized.
-        fixed_range: Whether the layer's kernel prescribes the range of the output; values beyond it are not clipping.
+        fixed_range: Whether the layer's kernel prescribes the range of the output. Values outside such a range do not
+            count as clipped.
     """
     if error.cumulative_mse == 0:
         return "No error: its output equals the reference's on this image."
@@ -95,7 +96,7 @@ def _rounding(error: OwnError, values: ValueRange) -> str:
 
 
 def _operator(error: OwnError, weights: WeightError | None, quantized: bool) -> str:
-    """The sentence for more error than the output's quantization explains; weights and inputs are not separated."""
+    """The sentence if the output's quantization does not explain the error. Weights and inputs are not separated."""
     alone = f"{_db(error.local_sqnr_db)} alone"
     of_weights = ""
     if weights is not None and weights.sqnr_db is not None:
@@ -157,10 +158,10 @@ def start_layer_detail(
 ) -> Future[LayerDetail]:
     """Start measuring one layer on one image.
 
-    The future raises ModelError if the operator is not a layer with a partner, and ImageError and WorkerError.
+    The returned future raises ModelError if the operator is not a layer with a partner; ImageError; or WorkerError.
 
     Raises:
-        ModelError: One of the two has no layers: it is run by TensorFlow.
+        ModelError: One of the two models has no layers, because TensorFlow runs it.
     """
     return context.engine.submit_urgent(layer_detail_job, pair_of(reference, variant), image, order)
 

@@ -3,14 +3,14 @@
 x is FP32's activation, y the variant's, dequantized; both float32 of one shape. Units as in `tensor_error`; SQNR in dB,
 higher is better.
 
-map      an activation [1, h, w, c] (or [1, c, h, w]) whose cells tile the model's input is a feature map (boxes and
-         scores of anchors are not). Its error map gives, for each cell, the RMS over channels of x - y and of x, in the
-         tensor's unit
-extent   (x0, y0, x1, y1): the area of the map in pixels of the original image; with letterboxing it is larger than the
+map      a feature map is an activation [1, h, w, c] (or [1, c, h, w]) whose cells tile the model's input. Boxes and
+         scores of anchors are not feature maps. The error map has, for each cell, the RMS over channels of x - y and of
+         x, in the tensor's unit
+extent   (x0, y0, x1, y1): the area of the map in pixels of the original image; with letterboxing, it is larger than the
          image
-weights  FP32's and the variant's weights, dequantized, are compared as a whole and by channel. Channels are along the
-         axis that the file quantizes per channel; if it quantizes per tensor, or stores float16, along the operator's
-         output channels
+weights  FP32's and the variant's weights, dequantized, are compared as a whole and by channel. The channel axis is the
+         one that the file quantizes per channel. If the file quantizes per tensor, or stores float16, it is the axis of
+         the operator's output channels
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ def error_map(
 
 
 def _shrunk(energy: np.ndarray) -> np.ndarray:
-    """The map with at most MAX_CELLS cells per side; each is the mean over its area, so the overall mean is kept."""
+    """The map with at most MAX_CELLS cells per side. Each new cell is the mean over its area; the mean is the same."""
     down, across = (_areas(side) for side in energy.shape)
     return (down @ energy @ across.T).astype(np.float32)
 
@@ -214,10 +214,10 @@ def worst_channels(x: np.ndarray, y: np.ndarray, axis: int) -> tuple[int, ...]:
 COARSE_DB = 10.0
 """Weights are coarse if their SQNR is this many dB below the median of the network's layers."""
 FINE_WEIGHTS_DB = 35.0
-"""Weights with a higher SQNR are never called coarse, whatever the other layers have: 8 bits give about 40 dB."""
+"""Weights with a higher SQNR are never called coarse, whatever the SQNR of other layers is: 8 bits give about 40 dB."""
 SILENT = 1e-6
-"""Channels with a smaller norm than this share of the largest channel's are ignored: training leaves the weights of
-pruned channels at 1e-10, and their SQNR would always be the worst."""
+"""Channels whose norm is below this share of the largest channel's norm are ignored. Training leaves the weights of
+pruned channels at about 1e-10, and the SQNR of such channels would always be the worst."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,9 +244,10 @@ class WeightError:
     Attributes:
         dtype, per_channel: Type of the weights in the variant, and whether each channel has a scale of its own.
         axis: The axis of the channels; None if it is not known.
-        sqnr_db: Of all weights together; None if they are equal.
+        sqnr_db: SQNR of all weights together; None if they equal FP32's.
         usual_db: Median SQNR of the network's other layers.
-        channels: (k,) float32 SQNR in dB, NaN for a channel that is equal or ignored (`SILENT`); empty without an axis.
+        channels: (k,) float32 SQNR in dB; NaN for a channel that equals FP32's or is ignored (`SILENT`). Empty if the
+            axis is not known.
         worst: The channels with the lowest SQNR.
     """
 

@@ -2,9 +2,10 @@
 
 Operators are folded into blocks so that a graph of hundreds of operators stays readable. An operator that only prepares
 constants is left out; QUANTIZE and DEQUANTIZE belong to the operator that computes their input.
-fork and join   all operators between a fork and the first operator in which all its paths meet (its immediate
-                post-dominator, if the fork in turn dominates it) are one block, the meeting point included: a residual
-                block, a CSP stage, a SiLU. The largest such region with at most `MAX_OPERATORS` operators is taken.
+fork and join   a fork is an operator with several readers. Its join is the first operator in which all paths from the
+                fork meet (its immediate post-dominator, if the fork in turn dominates it). All operators between the
+                two, including the join, are one block: a residual block, a CSP stage, a SiLU. The largest such region
+                with at most `MAX_OPERATORS` operators is taken.
 chain           the remaining operators are cut into runs of up to `MAX_WEIGHTED` operators with weights; operators
                 without weights (activation, bias, reshape) belong to the block before them.
 Blocks are convex: no path leaves a block and enters it again, so the folded graph has no cycle. Operators are
@@ -91,7 +92,7 @@ def _between(follows: Mapping[int, tuple[int, ...]], unit: Mapping[int, int]) ->
 
 
 class _Folding:
-    """Blocks that are being joined. owner: operator -> the first operator of its block."""
+    """The blocks while they are being joined. owner: operator -> the first operator of its block."""
 
     def __init__(self, ops: Sequence[Op], after: Mapping[int, tuple[int, ...]], units: Mapping[int, int]) -> None:
         self._after = after

@@ -1,9 +1,10 @@
 """SQNR of each column of a joined tensor: the parts of a CONCATENATION share one scale, and narrow ones lose most.
 
 column   a slice along the axis of the join; if that axis is longer than MAX_COLUMNS, one of the joined parts
-uneven   a column whose SQNR is UNEVEN_DB below that of the whole tensor, which is dominated by its widest column
+uneven   a join is uneven if the SQNR of one column is UNEVEN_DB or more below that of the whole tensor. The widest
+         column dominates the SQNR of the whole tensor
 
-SQNR is in dB as in `tensor_error`; columns that are equal in both networks, or (nearly) zero in FP32, have none.
+SQNR is in dB as in `tensor_error`. Columns that are equal in both networks, or (nearly) zero in FP32, have no SQNR.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ JOINING = ("CONCATENATION", "PACK")
 MAX_COLUMNS = 256
 UNEVEN_DB = 10.0
 MAX_SQNR_DB = 30.0
-"""Columns with a higher SQNR are not reported, as 8 bits give about 40 dB anyway."""
+"""Columns with a higher SQNR are not reported, because they have lost little: 8 bits give about 40 dB at best."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,8 @@ class JoinedColumns:
 
     Attributes:
         order, op_kind: Index and type of the operator that joins.
-        unit: What one entry is: `column` or `part`.
-        count: Number of columns.
+        unit: `column`, or `part` if the columns are the joined parts.
+        count: Number of columns or parts.
         column, column_db: The column with the lowest SQNR, and that SQNR.
         widest: The column with the largest values.
         sqnr_db: SQNR of the whole tensor.
@@ -55,7 +56,7 @@ class JoinedColumns:
 
     @property
     def sentence(self) -> str:
-        """A sentence that says which column is coarse, and which one's range decides the scale."""
+        """A sentence that says which column is coarse, and which column's range determines the scale."""
         step = f" (step {self.scale:.3g})" if self.scale else ""
         return (
             f"It joins {self.count} {self.unit}s on one scale{step}: {self.unit} {self.column} keeps only"
@@ -105,9 +106,10 @@ def join_behind(graph: Graph, tensor: int) -> Op | None:
 
 
 def join_ahead(graph: Graph, tensor: int) -> Op | None:
-    """The operator that later joins a quantized tensor with others of its scale; operators in between only move values.
+    """The operator that later joins a quantized tensor with other tensors of the same scale, or None.
 
-    Converters give all parts of a join one scale even if the join itself is then computed in float.
+    Operators in between may only move values. Converters give all parts of a join the same scale, even if the join
+    itself is then computed in float.
     """
     scale, index = _scale(graph, tensor), tensor
     while scale is not None:
@@ -122,7 +124,7 @@ def join_ahead(graph: Graph, tensor: int) -> Op | None:
 
 
 def source_of(graph: Graph, tensor: int) -> int:
-    """The quantized tensor whose values are only moved to become this tensor; a quantized tensor is its own source."""
+    """Index of the quantized tensor from which this tensor's values were only moved; a quantized tensor is its own."""
     while not graph.tensors[tensor].quantized:
         maker = graph.producer(tensor)
         if maker is None or maker.kind not in DATA_MOVERS - JOINS or maker.inputs[0] is None:
@@ -132,7 +134,7 @@ def source_of(graph: Graph, tensor: int) -> int:
 
 
 def same_scale_makers(graph: Graph, join: Op) -> frozenset[int]:
-    """The operators before a join whose outputs have its scale: another scale would have to apply to them, too."""
+    """Indices of the operators before a join whose outputs have its scale. To change the scale, all must change it."""
     orders: set[int] = set()
     tensors = {index for index in join.inputs if index is not None}
     scales = {_scale(graph, source_of(graph, index)) for index in tensors} - {None}

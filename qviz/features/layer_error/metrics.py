@@ -1,9 +1,9 @@
 """The error of one layer, and the table of metrics that the chart, tables, graph, command line and exports read.
 
-For Google's Model Explorer, which colours its graph of the .tflite file by custom node data, a figure is written in the
+Google's Model Explorer colours its graph of a .tflite file by custom node data. A figure is exported for it in the
 format of `GraphNodeData` in its `node_data_builder.py`: {"results": {node id: {"value": number}}, "gradient": [{"stop":
-0..1, "bgColor": "#rrggbb"}]}, where stop 0 is the smallest value and 1 the largest. Without the name of a graph around
-them, the data apply to the graph on the screen, so the subgraph's name in the .tflite file need not be known. Model
+0..1, "bgColor": "#rrggbb"}]}, where stop 0 is the smallest value and 1 the largest. The data contain no name of a graph
+and therefore apply to the graph on the screen, so the name of the subgraph in the .tflite file need not be known. Model
 Explorer's id of a node in a .tflite file is the operator's index, `LayerError.order`. (A key may also be the name of an
 output tensor, but such names are not unique in every file.)
 
@@ -22,12 +22,14 @@ from qviz.formatting import UNKNOWN
 from qviz.structures.operators import operator_name
 
 MAX_CLIPPED = 0.05
-"""Share of clipped values above which a quantizer is named rather than a layer with a large fall."""
+"""If a layer clips more than this share of its values, it is named instead of a layer with a large fall."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerError:
-    """The error of one operator of the variant, over all images. A figure is None if nothing was compared or differs.
+    """The error of one operator of the variant, over all images.
+
+    A figure is None if nothing was compared, or if the compared tensors are equal.
 
     Attributes:
         order: Index of the operator in the variant's file, from 0.
@@ -38,9 +40,9 @@ class LayerError:
         seconds: Time spent in the operator over all images.
         worst_image: Name of the image with the largest cumulative MSE.
         reference_order: Index of its partner in the reference's file; None for an inserted QUANTIZE.
-        weight_channel: Output channel whose weights have the lowest SQNR, and that SQNR; one that is all zero in the
-            reference does not count.
-        column: Column of a joined tensor with the lowest cumulative SQNR, and that SQNR.
+        weight_channel, weight_channel_sqnr_db: Output channel whose weights have the lowest SQNR, and that SQNR in dB.
+            Channels that are all zero in the reference do not count.
+        column, column_sqnr_db: Column of a joined tensor with the lowest cumulative SQNR, and that SQNR in dB.
         fixed_range: Whether the kernel prescribes the range of its output, so that no calibration can clip it.
     """
 
@@ -77,7 +79,7 @@ class LayerError:
 
     @property
     def clips(self) -> bool:
-        """Whether a range chosen by calibration clips more than MAX_CLIPPED and costs at least as much as rounding."""
+        """Whether a calibrated range clips more than MAX_CLIPPED, and clipping costs at least as much as rounding."""
         costs = (self.clipping_mse or 0.0) >= (self.rounding_mse or 0.0)
         return not self.fixed_range and (self.clipped_share or 0.0) > MAX_CLIPPED and costs
 
@@ -88,7 +90,7 @@ class Metric:
 
     Attributes:
         field: The field of `LayerError`.
-        label: Header of its column on the page; the glossary's entry, if there is one, has this name.
+        label: Header of its column on the page, and the term in the glossary, if there is one.
         name: Short name in tables of the command line, in charts and in hover texts.
         unit: `dB`, `%` (the field holds a share in [0, 1]), `s`, or nothing.
         higher_is_better: Whether a higher value is better.
@@ -159,7 +161,7 @@ BAD, MIDDLE, GOOD = "#c0392b", "#f2c36b", "#e8eef2"
 
 
 def node_data(layers: Sequence[LayerError], metric: Metric = CUMULATIVE) -> dict[str, Any]:
-    """One figure of every layer that has it, in Model Explorer's format; bad values are red."""
+    """One figure of every layer for which it is known, in Model Explorer's format; bad values are red."""
     values = {layer.order: value for layer in layers if (value := getattr(layer, metric.field)) is not None}
     colours = (BAD, MIDDLE, GOOD) if metric.higher_is_better else (GOOD, MIDDLE, BAD)
     return {
@@ -171,7 +173,8 @@ def node_data(layers: Sequence[LayerError], metric: Metric = CUMULATIVE) -> dict
 def sync_mapping_json(pairs: Sequence[tuple[int, int]]) -> str:
     """The pairing as Model Explorer's mapping for synchronised navigation: the reference left, the variant right.
 
-    Model Explorer numbers the nodes of a .tflite file by operator. Operators without a partner select nothing.
+    Model Explorer numbers the nodes of a .tflite file by operator. If an operator without a partner is selected there,
+    nothing is selected in the other model.
     """
     mapping = {str(reference): str(variant) for variant, reference in pairs}
     return json.dumps({"mapping": mapping, "disableMappingFallback": True}, indent=1)

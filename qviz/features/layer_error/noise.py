@@ -8,8 +8,8 @@ local        one operator runs on the other kernels with the default run's tenso
              with that of the default run
 cumulative   the whole network on the other kernels is compared with the default run
 steps        the largest difference of a quantized tensor's integers; 1 is a single rounding
-SQNR is in dB against the default kernels, higher is better, None if the two are bit for bit equal. If the error of a
-variant is not larger than this, quantization need not be its cause.
+SQNR is in dB relative to the default kernels, higher is better; None if both results are bit for bit equal. If the
+error of a variant is not larger than this, the cause may be the kernels and not the quantization.
 """
 
 from __future__ import annotations
@@ -46,14 +46,20 @@ if TYPE_CHECKING:
 DEFAULT = "default"
 OTHER_KERNELS = ("builtin", "reference")
 FLOAT_ROUNDING_DB = 80.0
-"""SQNR of an operator alone in dB; above it, a float32 output differs only because sums are added in another order."""
+"""If the local SQNR of a float32 output is above this, it differs only because sums are added in another order."""
 MAX_IMAGES = 8
-"""Maximum number of images. Few are enough, because every element of every tensor is compared on each."""
+"""Maximum number of images. A few are enough, because every element of every tensor is compared on each image."""
 
 
 @dataclass(slots=True)
 class Difference:
-    """Sums over images of one tensor on two sets of kernels. differing: number of elements that are not equal."""
+    """Differences of one tensor between two sets of kernels, summed over images.
+
+    Attributes:
+        errors: Sums of squares.
+        differing: Number of elements that are not equal.
+        steps: Largest difference of the integers of a quantized tensor.
+    """
 
     errors: ErrorSums = field(default_factory=ErrorSums)
     differing: int = 0
@@ -154,9 +160,10 @@ def sums_of(
 
 
 def compared(stepper: Stepper, step: Step) -> Tensor | None:
-    """The output of a step that is compared: the first that has real values rather than indices or shapes.
+    """The output of a step that is compared: the first one that contains real values and not indices or shapes.
 
-    None for a post-process, whose rows swap at any tie; the detections are compared instead.
+    None for a post-process, because the order of its rows is arbitrary if scores are equal. The detections are compared
+    instead.
     """
     if stepper.graph.ops[step.orders[-1]].kind == POST_PROCESS:
         return None
@@ -200,7 +207,7 @@ class LayerNoise:
 
     @property
     def differs(self) -> bool:
-        """Whether the operator alone, given the same inputs, returns anything else."""
+        """Whether the operator alone, on the same inputs, has a different output."""
         return bool(self.local_differing_share)
 
     @property
@@ -253,7 +260,7 @@ class KernelNoise:
 
     @property
     def sentence(self) -> str:
-        """What this set of kernels changes."""
+        """A sentence that says how this set of kernels differs from the default kernels."""
         if self.equal:
             return f"The {self.kernels} kernels compute the same tensors bit for bit: kernels cause none of the error."
         agreement = (
@@ -274,7 +281,8 @@ class NoiseBudget(Result):
     """One model on several sets of kernels.
 
     Attributes:
-        default_refused: Whether the default kernels refuse the file; then `default` means `builtin`.
+        default_refused: Whether the default kernels refuse the file, so that `default` stands for `builtin`.
+        sets: One entry per set of kernels other than the default.
     """
 
     model: str
@@ -308,7 +316,7 @@ def noise_budget(
 
     Raises:
         ImageError: No image can be read.
-        ModelError: The model has no layers: it is run by TensorFlow.
+        ModelError: The model has no layers, because TensorFlow runs it.
     """
     require_layers(model)
 

@@ -1,9 +1,9 @@
 """Layers that stand out within one variant, and positions of layers on an axis common to several variants.
 
-Whether a layer stands out is judged against the other layers of the same file, by a robust z-score (Iglewicz and
-Hoaglin, 1993): it is worse than the median by more than 3 robust standard deviations. The deviation is 1.4826 times the
-median of |value - median|, or, where that is 0 because more than half of the values are equal, 1.2533 times their mean;
-both equal the standard deviation where values are normally distributed.
+A layer stands out if its value is worse than the median of the layers of the same file by more than 3 robust standard
+deviations (a robust z-score: Iglewicz and Hoaglin, 1993). The robust deviation is 1.4826 times the median of |value -
+median|. If this is 0, because more than half of the values are equal, it is 1.2533 times the mean of |value - median|.
+Both equal the standard deviation if values are normally distributed.
 
 local   local SQNR (dB, higher is better), judged among layers of the same operator type, or among all layers if the
         type is rare
@@ -25,11 +25,11 @@ DEVIATIONS = 3.0
 EXACT_DB = 60.0
 """SQNR in dB above which a layer's input counts as exact; 8-bit rounding leaves about 40 dB."""
 MOVERS = DATA_MOVERS - {"QUANTIZE", "CONCATENATION", "PACK"}
-"""Operators that only pass values on; a fall there comes from another order of rows after a selection."""
+"""Operators that only pass values on. A fall at such an operator means that a selection has reordered rows."""
 INHERITED_FACTOR = 10.0
-"""A layer inherits most of its error if the cumulative MSE is at least this many times the local one (10 dB)."""
+"""A layer inherits most of its error if the cumulative MSE is at least this many times the local MSE (10 dB)."""
 MIN_GROUP = 8
-"""Minimum number of layers of one operator type for judging them only among themselves."""
+"""Layers of one operator type are compared only among themselves if there are at least this many."""
 
 
 def reference_positions(errors: LayerErrors) -> dict[int, float]:
@@ -96,9 +96,10 @@ def outliers(layers: Sequence[LayerError]) -> Outliers:
 
 
 def worst_layer(layers: Sequence[LayerError]) -> LayerError | None:
-    """The layer to look at first: the one that clips most, else the one with the largest fall, or local error.
+    """The layer to look at first: the one that clips most, else the one with the largest fall, else with the largest
+    local error.
 
-    A fall does not count at an operator that only passes values on or whose kernel prescribes its scale, because
+    A fall does not count at an operator that only passes values on, or whose kernel prescribes its scale, because
     nothing can be changed there.
     """
     clipped = max(
@@ -114,18 +115,18 @@ def worst_layer(layers: Sequence[LayerError]) -> LayerError | None:
 
 
 def from_exact(layer: LayerError) -> bool:
-    """Whether the layer's input is nearly exact, as after the network's input; any error is then a large fall."""
+    """Whether the layer's input is nearly exact, as near the network's input. Any error is then a large fall."""
     return (layer.fall_db or 0.0) + (layer.cumulative_sqnr_db or 0.0) > EXACT_DB
 
 
 def inherits(layer: LayerError) -> bool:
-    """Whether most of the error at a layer was there before it: it amplifies error and adds little of its own."""
+    """Whether most of the error after a layer comes from before it, so that the layer adds little error of its own."""
     local, after = layer.local_mse, layer.cumulative_mse
     return local is not None and after is not None and after >= INHERITED_FACTOR * local
 
 
 def _capped_fall(layer: LayerError) -> float:
-    """The fall in dB, counted from EXACT_DB at most if the layer's input is more exact than that."""
+    """The fall in dB. If the SQNR of the layer's input is above EXACT_DB, the fall is counted from EXACT_DB."""
     fall, after = layer.fall_db or 0.0, layer.cumulative_sqnr_db
     return fall if after is None else min(fall, EXACT_DB - after)
 

@@ -1,7 +1,7 @@
 """The Layers page: its jobs, and which layers are in view and selected.
 
-The layer in view is part of the page's address and is kept when other variants are shown or the page is left. Further
-layers of its variant can be selected with it.
+The layer in view is part of the page's address. It stays in view when the user shows other variants or leaves the page.
+Further layers of its variant can be selected together with it.
 """
 
 from __future__ import annotations
@@ -61,14 +61,15 @@ def variant_in_view() -> str:
 
 
 def look_at(variant: str) -> None:
-    """Put another variant in view, at the same operator if that variant has it, else at the one to look at first."""
+    """Put another variant in view, at the same operator if it has that operator, else at its layer to look at first."""
     view.change(layer=f"{variant}:{view.current().layer.rpartition(':')[2]}")
 
 
 def chosen(results: Mapping[str, LayerErrors], variant: str = "") -> Choice | None:
     """The layer in view if it is measured, else the layer to show first.
 
-    The latter is one of `variant` if that is measured, else of the variant with the lowest SQNR at its end.
+    The layer to show first belongs to `variant` if this variant is measured, else to the variant with the lowest SQNR
+    at its end.
     """
     in_view = _from_address()
     layers = results[in_view.variant].layers if in_view is not None and in_view.variant in results else ()
@@ -93,7 +94,7 @@ KIND = "layers"
 def results_of(
     here: Page, variants: Mapping[str, LoadedModel], images: Sequence[EncodedImage], local_inputs: str
 ) -> dict[str, LayerErrors] | None:
-    """Name of each variant -> its layers; None while one is being measured, whose progress is then drawn."""
+    """Name of each variant -> its layer errors. While one is being measured, draws its progress and returns None."""
     reference = here.loaded.reference
     shown = tuple((image.digest, image.name) for image in images)
     keys = {name: ((reference.identity, model.identity), shown, local_inputs) for name, model in variants.items()}
@@ -131,7 +132,7 @@ def images_of(here: Page) -> list[EncodedImage]:
 
 
 def default_variants(models: Models, names: Sequence[str]) -> list[str]:
-    """The variants shown at first: those that the view names, else two, quantized to integers if there are such."""
+    """The variants that are shown at first: those that the view names, else two, preferably quantized to integers."""
     every = [models.name(variant) for variant in models.variants]
     integer = [models.name(variant) for variant in models.variants if variant.scheme in INTEGER]
     return [name for name in names if name in every] or (integer or every)[:2]
@@ -141,8 +142,8 @@ def rows(results: Mapping[str, LayerErrors], names: Sequence[str], base: str) ->
     """Variant -> what the chart draws for it.
 
     Args:
-        names: All loaded variants.
-        base: The variant whose operators the axis counts, where there are several.
+        names: Names of all loaded variants.
+        base: If there are several variants, the one whose operator indices are on the axis.
     """
     several = len(results) > 1
     return {

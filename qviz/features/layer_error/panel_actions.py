@@ -1,4 +1,4 @@
-"""What can be done with the selected layers: build a variant of the same recipe with them in float or in 16 bits."""
+"""The actions for selected layers: build a variant of the same recipe with these layers in float or in 16 bits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_NUMBERS = 60
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A variant that was requested. action: a key of ACTIONS; orders: operators of the reference."""
+    """A requested variant. action: a key of ACTIONS; orders: indices of the reference's operators."""
 
     new: build.NewVariant
     action: str
@@ -34,7 +34,7 @@ class Request:
 
 
 ACTIONS = {"float": "in float", "wide": "in 16 bits"}
-"""What can be done with the selected operators: no quantization, or 16-bit activations in an int8 file."""
+"""Action -> its words. `float` does not quantize the selected operators; `wide` gives them 16-bit activations."""
 
 
 def show(here: Page, variant: LoadedModel, errors: LayerErrors, selected: Sequence[int]) -> None:

@@ -1,4 +1,4 @@
-"""Decode the head of a network from the tensors of a run that may be partial."""
+"""Decode the head of a network from the tensors of a run that computes only some of the network's tensors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class PartialHead:
     """The head of one network that is run by a `Stepper`.
 
     Args:
-        data: Returns the bytes of the file; called only if the head reads constants from it (anchors).
+        data: Returns the bytes of the file; called only if the head reads constants of the file, such as anchors.
 
     Attributes:
         activations: The tensors that the head reads and a run must provide, in the file's types.

@@ -18,9 +18,9 @@ from qviz.structures.operators import operator_name
 SCALE = ((0.0, "#b2182b"), (0.35, "#ef8a62"), (0.65, "#e3c565"), (1.0, "#67a9cf"))
 """Colour scale from red through yellow to blue, safe for the colour-blind and visible on light and dark."""
 RANGE = (0.0, 40.0)
-"""dB at the ends of SCALE: 0 for an error as large as the signal, 40 for what rounding to 8 bits leaves."""
+"""dB at the ends of SCALE: 0 is an error as large as the signal, and 40 is about what rounding to 8 bits gives."""
 COLOURS = (CUMULATIVE, LOCAL)
-"""The figures that operators can be coloured by."""
+"""The figures by which operators can be coloured."""
 MAX_NAME = 300
 """Maximum number of characters of a tensor's name that are sent to the browser."""
 HELP = {

@@ -41,7 +41,8 @@ class Row:
     """One variant in the chart.
 
     Attributes:
-        positions: Operator -> position on the axis; an operator not in it is at its index in the variant's file.
+        positions: Operator -> position on the axis. An operator that is not listed is at its index in the variant's
+            file.
     """
 
     name: str
@@ -55,14 +56,14 @@ class Row:
 
 
 def figure(result: LayerErrors | NoiseBudget) -> go.Figure:
-    """The layers of one variant along its network; or the SQNR of other kernels along it."""
+    """The chart of one variant's layers or, for a noise budget, of the SQNR of other kernels, along the network."""
     if isinstance(result, NoiseBudget):
         return noise_chart(result)
     return layer_error_chart([Row(result.variant, result, outliers(result.layers), variant_colour(0))])
 
 
 def noise_chart(result: NoiseBudget) -> go.Figure:
-    """Cumulative SQNR of each set of kernels against the default ones; equal tensors have no point."""
+    """Cumulative SQNR of each set of kernels relative to the default ones. Equal tensors have no point."""
     chart = go.Figure()
     for position, noise in enumerate(result.sets):
         chart.add_trace(
@@ -89,8 +90,8 @@ def layer_error_chart(
     Args:
         chosen: (variant, order) of the layer in view.
         selected: Further layers of that variant that are marked.
-        axis: The variant whose operators the positions of all rows count; empty for the reference, where a row has
-            positions.
+        axis: Name of the variant whose operator indices are on the axis, for its title. Empty: the reference's indices
+            if the rows have positions, else each variant's own.
     """
     figure = go.Figure()
     for row in rows:
@@ -116,7 +117,7 @@ BAND_STEPS = 32
 
 
 def _scale_band() -> list[dict[str, Any]]:
-    """The band of colours beside the axis; beyond the ends of the scale the end colours continue."""
+    """The band of colours beside the axis. Beyond the ends of the scale, it has the colours of the ends."""
     low, high = RANGE
     step = (high - low) / BAND_STEPS
     position = {"type": "rect", "xref": "paper", "x0": -0.008, "x1": -0.001, "yref": "y", "line_width": 0}

@@ -17,7 +17,7 @@ from qviz.features.layer_error.detail import LayerDetail
 LEGEND = {"orientation": "h", "y": 1.0, "yanchor": "bottom"}
 MARGIN = {"l": 8, "r": 8, "t": 32, "b": 8}
 TWO_LINES = 46
-"""Pixels above a chart for a legend and a line below it."""
+"""Margin in pixels above a chart that has a legend and, below the legend, a line of text."""
 HEIGHT = 270
 NONE_COUNTED = 0.1
 """Count at which an empty bin is drawn on the logarithmic axis; it is below the axis's lower end."""
@@ -27,7 +27,8 @@ HEAT = [[0, "rgba(255,120,0,0)"], [0.2, "rgba(255,110,0,.15)"], [0.5, "rgba(240,
 
 
 def value_histograms(detail: LayerDetail, colour: str) -> go.Figure:
-    """FP32's values filled, the variant's as a line; the variant's range is a band, and values outside it are red.
+    """Histograms: FP32's values as a filled area, the variant's as a line. The variant's range is a band, and values
+    outside it are red.
 
     The layout is one dictionary, because plotly's functions that add lines and bands take three times as long.
     """

@@ -1,8 +1,8 @@
-"""What workers measure: the errors of all layers on one image, and facts about layers that do not depend on images.
+"""The measurements in workers: errors of all layers on one image, and facts about layers that do not depend on images.
 
 The variant runs first; its tensors are stored in the types of the file (int8: a quarter of FP32's bytes). Each tensor
-of the reference is then compared as soon as it is computed, while it is still in the processor's cache. Inputs of
-operators are quantized or dequantized once and freed after the last operator that reads them.
+of the reference is then compared as soon as it is computed, while it is still in the processor's cache. An input of
+operators is quantized or dequantized once, and freed after the last operator that reads it.
 
 See `layer_error` for local and cumulative.
 """
@@ -73,7 +73,7 @@ class LayerFact:
         scale: Scale of its output; None if that is float.
         value_range: Representable range of its output; None unless it is quantized per tensor.
         sources: Indices of the operators whose outputs it reads.
-        weight_sqnr_db: SQNR of its weights in dB; None if it has none, or they are equal.
+        weight_sqnr_db: SQNR of its weights in dB; None if it has no weights, or if they equal the reference's.
         reference_order: Index of its partner in the reference; None for an inserted QUANTIZE.
         weight_channel: (output channel whose weights have the lowest SQNR, that SQNR in dB).
         fixed_range: Whether its kernel prescribes the scale of its output.
@@ -99,7 +99,7 @@ class Facts:
         paired_share: Share of the reference's operators that have a partner, in [0, 1].
         pairs: (operator of the variant, operator of the reference).
         unpaired: Operators of the variant without a partner.
-        layers: In the order of the file.
+        layers: One entry per layer, in the order of the file.
     """
 
     paired_share: float
@@ -151,12 +151,12 @@ def _sources(networks: PairedNetworks, op: Op) -> tuple[int, ...]:
 
 
 def layer_sums_job(pair: Pair, image: EncodedImage, local_inputs: str) -> dict[int, LayerSums]:
-    """In a worker: the sums of every layer on one image, by its order in the variant."""
+    """Operator of the variant -> sums on one image; runs in a worker."""
     return sums_of_image(paired_networks(pair), decoded(image), local_inputs)
 
 
 def sums_of_image(networks: PairedNetworks, image: Image, local_inputs: str) -> dict[int, LayerSums]:
-    """The sums of every layer, by its operator in the variant."""
+    """Operator of the variant -> sums on one image."""
     reference_input, variant_input = networks.inputs(image)
     kind = _OnReferenceInputs if local_inputs == "reference" else _OnVariantInputs
     comparison = kind(networks, kind.tensors_of(networks.variant, variant_input), image.name)
@@ -196,7 +196,7 @@ class _Comparison:
         return variant.run([values], keep=activations(variant))
 
     def reads(self, op: Op) -> Iterable[int]:
-        """Tensors of the variant that are in `inputs` until the operator's errors have been added."""
+        """Tensors of the variant that must stay in `inputs` until the errors of the operator have been added."""
         raise NotImplementedError
 
     def output(self, index: int) -> tuple[np.ndarray, Quantization | None]:
@@ -293,9 +293,9 @@ class _OnReferenceInputs(_Comparison):
 
 
 class _OnVariantInputs(_Comparison):
-    """Local error if both operators receive the variant's own tensors, the reference's as real numbers.
+    """Local error if both operators receive the variant's own tensors; the reference's operator gets their real values.
 
-    An operator's local error is measured before its step of the reference runs, whose tensors are views.
+    It is measured before the reference runs the same step, because the reference's tensors are views.
     """
 
     def __init__(self, networks: PairedNetworks, variant_tensors: Mapping[int, np.ndarray], image: str) -> None:
@@ -356,7 +356,7 @@ class _OnVariantInputs(_Comparison):
 
 
 def _real(values: np.ndarray, tensor: Tensor) -> np.ndarray:
-    """`as_real` in two passes instead of four."""
+    """Same as `as_real`, with two passes over the data instead of four."""
     quantization = tensor.per_tensor
     if quantization is None:
         return as_real(values, tensor)

@@ -2,19 +2,20 @@
 
 x is the reference, y the variant (dequantized), both float32 of one shape.
 MSE          mean (x - y)^2, in squared units of the tensor
-SQNR         20 log10(|x| / |x - y|) in dB, higher is better (as ONNX Runtime computes it); None where both are equal,
-             as it would be infinite
-RMSE/scale   sqrt(MSE) / scale of the variant's tensor; about 1/sqrt(12) = .289 where only rounding is left
+SQNR         20 log10(|x| / |x - y|) in dB, higher is better (as ONNX Runtime computes it); None if both are equal,
+             because it would be infinite
+RMSE/scale   sqrt(MSE) / scale of the variant's tensor; about 1/sqrt(12) = .289 if only rounding is left
 cosine       x.y / (|x| |y|), with x.y = (|x|^2 + |y|^2 - |x - y|^2) / 2, which is more exact if both are nearly equal
-A figure is None, never NaN, where a value is not a number (NaN, or float16 out of range).
+If a value is NaN or infinite (e.g. float16 out of range), the figure is None.
 
 range          (low, high): the smallest and the largest real value that a quantized tensor can represent
 unused share   part of [low, high], in [0, 1], that x does not reach
-wasted bits    -log2(1 - unused share): how many bits fewer would be enough for the part that is reached
+wasted bits    -log2(1 - unused share): by how many bits the integers could be shorter with the same step, if the range
+               ended where x ends
 clipped share  share of the values of x, in [0, 1], that are more than half a step outside [low, high]
 
-Sums are kept instead of tensors, so any number of images needs the memory of one. Tensors are processed in parts that
-stay in the processor's cache; passes over a whole activation would take five times as long.
+Only sums are stored, not tensors, so many images need no more memory than one. Tensors are processed in parts that fit
+into the processor's cache; passes over a whole activation would take five times as long.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class ErrorSums:
     worst_image: str = ""
 
     def add(self, x: np.ndarray, y: np.ndarray, image: str, quantization: Quantization | None = None) -> None:
-        """Add the tensors of one image. y: real values, or integers if their per-tensor quantization is given."""
+        """Add the tensors of one image. y: real values, or integers if `quantization` (per tensor) is given."""
         sums = ErrorSums(count=x.size, images=1, worst_image=image)
         for first, second in _pairs(x, y, quantization):
             sums.error += cv2.norm(first, second, cv2.NORM_L2SQR)
@@ -62,7 +63,7 @@ class ErrorSums:
         self.merge(sums)
 
     def add_energies(self, x: np.ndarray, y: np.ndarray, quantization: Quantization | None = None) -> None:
-        """Add only the sums that MSE and SQNR need, with half the passes over the data that `add` takes."""
+        """Add only the sums for MSE and SQNR, which takes half as many passes over the data as `add`."""
         sums = ErrorSums(count=x.size, images=1)
         for first, second in _pairs(x, y, quantization):
             sums.error += cv2.norm(first, second, cv2.NORM_L2SQR)
@@ -118,7 +119,7 @@ class RangeSums:
         """Add the reference's activation of a per-tensor quantized tensor.
 
         Args:
-            quantized: An array of `dtype` to be filled with the quantized x, which is a by-product here.
+            quantized: An array of type `dtype` that is filled with the quantized x; None if that is not needed.
         """
         values = np.ravel(x)
         scale, zero = np.float32(quantization.scales[0]), np.float32(quantization.zero_points[0])
@@ -140,7 +141,7 @@ class RangeSums:
         self.merge(sums)
 
     def _clip(self, steps: np.ndarray, low: np.float32, high: np.float32) -> None:
-        """Clip values, given in steps of the scale, in place and add what was cut off to the sums."""
+        """Clip values, given in steps of the scale, in place, and add the error of clipping to the sums."""
         inside = np.clip(steps, low, high)
         beyond = np.abs(steps - inside)
         # values up to half a step beyond the end are rounded to it, not clipped
@@ -166,7 +167,7 @@ class RangeSums:
 
 
 def range_sums(x: np.ndarray, tensor: Tensor) -> RangeSums:
-    """The error that a tensor's range and step add to the reference's values; empty sums if it has no single range."""
+    """The error that a tensor's range and step add to the reference's values; empty if not per-tensor quantized."""
     sums = RangeSums()
     if tensor.per_tensor:
         sums.add(x, tensor.per_tensor, tensor.dtype)
@@ -211,9 +212,9 @@ def _ends(dtype: str) -> tuple[int, int]:
 
 
 def _round(values: np.ndarray, out: np.ndarray) -> None:
-    """Round to nearest, ties away from zero, like `Quantization.quantize`.
+    """Round to nearest, with halves away from zero, like `Quantization.quantize`.
 
-    Adds the integer part of twice the fraction, which is 1 from .5 on.
+    This adds the integer part of twice the fraction, which is 1 if the fraction is at least .5.
     """
     np.trunc(values, out=out)
     rest = values - out
@@ -232,7 +233,9 @@ class ValueRange:
     """Smallest and largest value of x and y on one image.
 
     Attributes:
-        representable: Range of the variant's tensor; it and the shares are None if the tensor is float or per channel.
+        reference, variant: (smallest, largest) value of x and of y.
+        representable: Range of the variant's tensor. This and the shares are None unless it is quantized per tensor.
+        clipped_share, unused_share: See the module.
     """
 
     reference: Ends

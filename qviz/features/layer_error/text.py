@@ -25,7 +25,7 @@ def layers_verdict(results: Mapping[str, LayerErrors], experiments: Mapping[str,
     """The worst variant's error at its end and its largest fall, with what an experiment confirmed, if there was one.
 
     Args:
-        experiments: Variant -> its experiment; for a variant without one, the sentence gives figures alone.
+        experiments: Variant -> its experiment. For a variant without one, the sentence only gives figures.
     """
     without = [errors for errors in results.values() if errors.paired_share == 0]
     if without:
@@ -49,7 +49,7 @@ def layers_verdict(results: Mapping[str, LayerErrors], experiments: Mapping[str,
 
 
 def clears(experiment: WhatIf | None, layer: LayerError) -> bool:
-    """Whether an experiment names operators other than this layer, which is then not worth naming."""
+    """Whether an experiment names other operators than this layer, so that the layer is not named."""
     named = None if experiment is None else experiment.named
     return named is not None and layer.order not in named.orders
 

@@ -34,11 +34,12 @@ def sliced_dataset(
 ) -> tuple[Dataset, str | Sequence[str] | None, Sequence[str]]:
     """(the dataset with the traits of a CSV file, the names of the traits to use, sentences about the file's rows).
 
-    Mistakes are reported here, before models run. Without names, the traits are those of the file alone.
+    It is called before models run, so that mistakes are reported early. If `names` is None, only the traits of the file
+    are used.
 
     Raises:
         SettingsError: A trait is unknown.
-        DatasetError: The file is not a table, or fits no image.
+        DatasetError: The file is not a table, or none of its rows is about an image of the dataset.
     """
     remarks: Sequence[str] = ()
     if traits is not None:
@@ -55,7 +56,7 @@ def with_slices(
 ) -> Evaluation:
     """The evaluation with its `slices` filled in; see `slices` for the arguments and errors.
 
-    `remarks` are further sentences to show with them.
+    remarks: further sentences to show with the slices.
     """
     result = slices(context, evaluation, dataset, names)
     return replace(evaluation, slices=replace(result, remarks=(*remarks, *result.remarks)))

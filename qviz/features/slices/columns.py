@@ -1,4 +1,4 @@
-"""Groups of objects by a field of their image or of themselves: a COCO field, or a column of a CSV file.
+"""Groups of objects by a field of the object or of its image: a COCO field, or a column of a CSV file.
 
 A numeric field with more than `MAX_VALUES` values is cut into two groups, as measured traits are. Any other field has
 one group per value that occurs at least twice.
@@ -16,7 +16,7 @@ from qviz.structures import Dataset
 from qviz.structures.dataset import FieldValue
 
 MAX_VALUES = 6
-"""Of a numeric field that is grouped by value."""
+"""A numeric field with at most this many different values is grouped by value."""
 MAX_COLUMNS = 80
 
 
@@ -25,8 +25,8 @@ class Column:
     """One field.
 
     Attributes:
-        of_objects: Whether it belongs to the objects and not to their image.
-        values: One value per object, or per image if it belongs to images; None where it is not stated.
+        of_objects: Whether it is a field of the objects; otherwise it is one of the images.
+        values: One value per object, or per image for a field of the images; None where it is not stated.
     """
 
     of_objects: bool

@@ -26,7 +26,7 @@ from qviz.structures import Dataset, DatasetImage, EncodedImage
 
 LONGEST = 640
 AHEAD = 4
-"""Images per worker that are read ahead."""
+"""Number of images per worker that are read ahead."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The loss of recall in each group, and how much larger it is than among the other objects with a known trait.
+"""The loss of recall in each group, and its excess over the loss among the other objects whose trait is known.
 
 Intervals come from the paired bootstrap over images, as in `accuracy.bootstrap`: both models and all groups use the
 same draws, and intervals are expanded. p values are those of Student's t with the standard error of the draws, with
@@ -63,7 +63,7 @@ def group_losses(
 
 
 def rank(excess: Loss) -> tuple[int, float]:
-    """Sort key: groups with a positive excess by evidence; all others, even significant ones, come last."""
+    """Sort key: groups with a positive excess come first, the clearest one on top; all other groups come last."""
     worse = (excess.value or 0.0) > 0
     return evidence(excess) if worse else (1, -(excess.value or 0.0))
 

@@ -14,7 +14,9 @@ IOU = 0.5
 
 
 def object_hits(dataset: Dataset, rows: np.ndarray, thresholds: Mapping[int, float | None]) -> np.ndarray:
-    """(objects,) bool, whether each object is found. Objects that are not crowds, image by image in annotation order.
+    """(objects,) bool, whether each object is found.
+
+    The objects are those that are not crowds, image by image, in the order of the annotations.
 
     Args:
         rows: (n, 7) detections: image id, x, y, width, height, score, category id.

@@ -16,7 +16,7 @@ from qviz.structures import Dataset, digest_of
 from qviz.ui import uploads
 
 STATE = "qviz_traits"
-"""Session key: (digest, content) of the CSV file that was dropped last."""
+"""Session key of (digest, content) of the CSV file that was dropped last."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,7 +24,7 @@ class Traits:
     """The dataset with the traits of the CSV file, and the names of the traits to slice by.
 
     Attributes:
-        digest: That of the CSV file; empty if there is none.
+        digest: Digest of the CSV file; empty if there is none.
         remarks: Sentences about the rows of the CSV file.
     """
 

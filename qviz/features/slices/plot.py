@@ -22,10 +22,10 @@ UNITS = {
 
 
 def figure(curve: TraitCurve, names: Sequence[str] | None = None, inks: Sequence[str] | None = None) -> go.Figure:
-    """Points of recall lost (x100) over the trait.
+    """A line chart of the loss of recall (x100) over the trait, one line per variant.
 
-    `names` and `inks` are the shown names and colours of the variants; by default the names of the files and the first
-    colours.
+    names, inks: the shown names and the colours of the variants; by default, the names of the files and the colours in
+    the order of loading.
     """
     shown = names or [loss.variant for loss in curve.points[0].losses]
     chosen = inks or colours(len(shown) + 1)[1:]

@@ -1,11 +1,13 @@
 """The traits by which objects are sliced, and the groups of each trait.
 
-A numeric trait of images, such as brightness, is cut into two groups where these differ most (Otsu's threshold over the
-images, with at least a tenth of them on each side). The cut depends only on the images, not on what the models find.
-Fields of the annotations and columns of a CSV file are traits as well (see `columns`); one with the name of a measured
-trait replaces it. Other traits have fixed groups. A trait with a single group is left out.
+A numeric trait of images, such as brightness, is cut into two groups that differ as much as possible (Otsu's threshold
+over the images, with at least a tenth of the images on each side). The cut depends only on the images, not on what the
+models find. Fields of the annotations and columns of a CSV file are traits as well (see `columns`). If a field has the
+name of a measured trait, it replaces that trait. Other traits have fixed groups. A trait with a single group is left
+out.
 
-`class+size` crosses two traits: its groups are the objects that are in a group of each.
+`class+size` crosses two traits: each of its groups has the objects that are in one group of the first trait and in one
+group of the second.
 """
 
 from __future__ import annotations
@@ -23,9 +25,9 @@ from qviz.formatting import listed, three
 from qviz.structures import Dataset
 
 MIN_SIDE = 0.1
-"""Share of the images that each side of a cut must have."""
+"""Each side of a cut must have at least this share of the images."""
 MAX_GROUPS = 100
-"""Of one trait: those with most objects."""
+"""Maximum number of groups of one trait. If there are more, those with most objects are used."""
 CROSS = "+"
 
 
@@ -84,7 +86,14 @@ class Objects:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """One slice: two (objects,) bool arrays, whether each object is a member, and whether its trait is known."""
+    """One slice.
+
+    Attributes:
+        trait, name: Name of the trait, and of the group.
+        meaning: The group in words, e.g. `darker images (brightness < 40)`.
+        members: (objects,) bool, whether each object is in the group.
+        eligible: (objects,) bool, whether the trait of each object is known.
+    """
 
     trait: str
     name: str
@@ -255,7 +264,7 @@ MEASURED = ("brightness", "contrast", "sharpness", "noise", "saturation")
 
 
 def names_of(names: str | Sequence[str], columns: Sequence[str] = ()) -> list[str]:
-    """The names of the chosen traits; `all` selects every trait and field, but crosses none.
+    """The names of the chosen traits. `all` selects every trait and field, without crossed traits.
 
     Args:
         names: Names, as a sequence or as text with commas; `class+size` crosses two traits.
@@ -327,6 +336,6 @@ def _crossed(first: tuple[str, Grouped], second: tuple[str, Grouped]) -> Grouped
 
 
 def is_of_images(meaning: str) -> bool:
-    """Whether a slice with this meaning is a set of images and not of objects: which of the words comes first."""
+    """Whether a slice with this meaning is a set of images and not of objects: `images` comes first in the text."""
     images, objects = meaning.find("images"), meaning.find("objects")
     return images >= 0 and (objects < 0 or images < objects)

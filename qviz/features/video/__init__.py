@@ -29,9 +29,9 @@ from qviz.result import Result, to_json
 from qviz.structures import Detections, EncodedImage
 
 PART = 16
-"""Frames that are decoded, and run, at a time: memory does not grow with the length of the video."""
+"""Number of frames that are decoded and run at a time, so that memory does not grow with the length of the video."""
 MAX_FRAMES = 100_000
-"""Frames that are run; a remark says where a video has more."""
+"""Maximum number of frames that are run. If a video has more, a remark says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,13 @@ class FrameModel:
 
 @dataclass(frozen=True, slots=True)
 class FrameRow:
-    """One frame: its index in the file, its time in seconds from the start, its mean grey level (0 to 255), and both
-    models on it.
+    """One frame that was run.
+
+    Attributes:
+        index: Index of the frame in the file, from 0.
+        seconds: Time from the start of the video.
+        brightness: Mean grey level, 0 to 255.
+        models: The reference and the variant on this frame.
     """
 
     index: int
@@ -64,8 +69,8 @@ class Track:
         frames: Number of frames that were run from the first to the last one.
         reference_presence, variant_presence: Presence in each model, in [0, 1].
         blinks, reference_blinks: Number of blinks in the variant and in the reference.
-        late: By how many frames the variant reports the object later than the reference; None if one of them never
-            reports it.
+        late: Number of frames by which the variant reports the object later than the reference; None if one of the
+            models never reports it.
     """
 
     label: str
@@ -155,7 +160,7 @@ def video(
     score: float = 0.25,
     rate: float = DEFAULT_RATE,
 ) -> VideoResult:
-    """Run both models on the frames of a video, in parts. Detections are stored, so that a second run resumes.
+    """Run both models on the frames of a video. Detections are stored, so that a run continues an interrupted one.
 
     Args:
         path: A video file, or a folder of frames, which are sorted by name with numbers sorted by value.
@@ -188,7 +193,7 @@ def video(
 
 
 class _Run:
-    """The data kept about the frames that were run."""
+    """The results of the frames that were run so far."""
 
     def __init__(self, score: float, names: Sequence[str]) -> None:
         self.frames: list[FrameRow] = []

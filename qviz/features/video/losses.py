@@ -1,8 +1,9 @@
 """How much less steadily a variant follows objects than the reference: differences with intervals over the tracks.
 
 For all three, positive is worse: blinks per minute and jitter are variant minus reference, presence is reference minus
-variant. The 95 % intervals are those of `accuracy.bootstrap`, with tracks drawn in place of images: an object that
-flickers for a minute counts once, not as often as it has frames. Fewer than `MIN_TRACKS` tracks have no interval.
+variant. The 95 % intervals are computed as in `accuracy.bootstrap`, but tracks are drawn instead of images, so that an
+object that flickers for a minute counts once and not once per frame. With fewer than `MIN_TRACKS` tracks, there is no
+interval.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from qviz.structures import Loss
 
 MIN_TRACKS = 5
 MAX_TRACKS = 20_000
-"""With more, no interval is computed: it would be narrow, and take much memory."""
+"""With more tracks, no interval is computed: it would be narrow, and computing it would take much memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +27,9 @@ class VideoLosses:
     """What the variant loses against the reference; positive is worse.
 
     Attributes:
-        blinks_per_minute: More blinks per minute, of all objects together.
-        presence: Less presence, in [-1, 1], on the tracks of the reference.
-        jitter: More jitter, as a share of the size.
+        blinks_per_minute: The variant's blinks per minute minus the reference's, over all objects.
+        presence: The reference's presence minus the variant's, in [-1, 1], on the tracks of the reference.
+        jitter: The variant's jitter minus the reference's, as a share of the object's size.
     """
 
     blinks_per_minute: Loss
@@ -69,7 +70,7 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 
 def _loss(values: np.ndarray, tracks: int) -> Loss:
-    """The first of the values, with the interval of the others, which are those of the resamples."""
+    """The loss from (1 + resamples,) values: the first one is the loss itself, the others give its interval."""
     if np.isnan(values[0]):
         return Loss(None)
     if len(values) == 1 or tracks < MIN_TRACKS:

@@ -18,7 +18,7 @@ from qviz.ui import server, uploads
 
 STATE = "qviz_video"
 MAX_VIDEOS = 8
-"""Files on disk, of all sessions; the one that was dropped first goes first."""
+"""Maximum number of video files on disk, over all sessions. The oldest one is deleted first."""
 TIMEOUT = 20.0
 
 

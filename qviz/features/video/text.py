@@ -10,7 +10,7 @@ from qviz.formatting import interval, plural, points, score, share
 
 
 def verdict(result: VideoResult) -> str:
-    """Sentences on what flickers and on the worst second."""
+    """Sentences on how the objects flicker, and on the second with the least agreement."""
     return headline(result.warnings, finding(result, [row.model for row in result.summary]))
 
 

@@ -1,16 +1,17 @@
 """Objects over time: tracks linked by IoU, and how steadily each model reports the objects.
 
-In each frame the objects of both models are matched (`comparison.matching`). A pair of the same class is one
+In each frame, the objects of both models are matched (`comparison.matching`). A pair of the same class is one
 observation, and so is an object without a partner. An observation continues the track of the same class whose last box
-it overlaps most, if their IoU reaches `LINK_IOU`; otherwise it starts a new track. A track ends after `MAX_GAP` frames
-in which neither model found the object.
+it overlaps most, if the IoU is at least `LINK_IOU`; otherwise it starts a new track. A track ends after `MAX_GAP`
+frames in which neither model finds the object.
 
 presence   share of the frames, from the first to the last of a track, in which a model reports the object
-blink      a gap of one or more frames in which a model misses the object, between two frames in which it reports it
-late       number of frames from the first one of the track to the first one in which a model reports the object
-jitter     distance between the centre of a box and the mean of its neighbours' centres in the frames before and after,
-           divided by the square root of its area, averaged over all triples of consecutive frames. It is 0 without
-           motion and with steady motion
+blink      one or more consecutive frames in which a model misses the object, between two frames in which the model
+           reports it
+late       number of frames from the first frame of the track to the first frame in which a model reports the object
+jitter     distance between the centre of a box and the mean of its centres in the frames before and after, divided by
+           the square root of its area, averaged over all triples of consecutive frames. It is 0 for an object that is
+           still or moves steadily
 size jitter  the same for the logarithm of the square root of the area
 """
 
@@ -27,7 +28,7 @@ from qviz.structures.boxes import iou_matrix
 
 LINK_IOU = 0.3
 MAX_GAP = 5
-"""Frames."""
+"""A track ends after this many frames without the object."""
 MODELS = 2
 
 
@@ -48,7 +49,7 @@ class Observation:
 
 @dataclass(slots=True, eq=False)
 class _ModelTrack:
-    """What one model reports about one object.
+    """The frames in which one model reports one object.
 
     Attributes:
         count, first, last: Number of frames with the object, and positions of the first and last one (counted over the
@@ -125,7 +126,7 @@ class Tracker:
         self._ended: list[OpenTrack] = []
 
     def add(self, reference: Detections, variant: Detections) -> None:
-        """Add the next frame. The detections must not include any below the confidence threshold."""
+        """Add the detections of the next frame. All of them must be at or above the confidence threshold."""
         position = self._position
         still_active: list[OpenTrack] = []
         for track in self._active:
