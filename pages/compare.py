@@ -6,6 +6,7 @@ from qviz.errors import QvizError
 from qviz.features.comparison import panel, panel_viewer
 from qviz.features.comparison.plot import confidence_scatter
 from qviz.features.comparison.text import image_verdict
+from qviz.features.object_risk import panel as object_risk
 from qviz.features.tracing import panel as trace
 from qviz.ui import page, server, uploads, view
 
@@ -66,7 +67,10 @@ with page.begin("Compare") as here:
         st.subheader(f"Objects: {reference} and {name}")
         if selected is not None:
             st.text(panel.selection_text(selected))
-        panel.object_table(objects, variant_id, key=f"objects-{image.digest[:8]}-{name}-{current.score}")
+        table = st.container()
+        risks = object_risk.show(here, variants[0], images, image, current.score)
+        with table:
+            panel.object_table(objects, variant_id, f"objects-{image.digest[:8]}-{name}-{current.score}", risks)
     with right:
         st.subheader("Confidence")
         chart = confidence_scatter(objects, reference, name, current.score)

@@ -85,3 +85,20 @@ def test_what_the_address_names_and_is_not_loaded_is_named(app: AppTest) -> None
     app.query_params["variant"] = "int8"
     app.run()
     assert not app.warning
+
+
+def test_the_risk_of_objects_is_a_column_of_compare_after_a_click(app: AppTest) -> None:
+    app.switch_page("pages/compare.py")
+    app.query_params["variant"], app.query_params["score"] = "int8_wrong_range", "0.25"
+    app.run()
+    next(button for button in app.button if button.label == "Who will be lost?").click().run()
+    end = time.monotonic() + 60
+    while not any("risk" in table.value and "change" in table.value for table in app.dataframe):
+        assert time.monotonic() < end and not app.exception
+        time.sleep(0.3)
+        app.run()
+    objects = next(table.value for table in app.dataframe if "change" in table.value)
+    of_reference = objects[objects["change"] != "spurious"]
+    assert of_reference["risk"].between(0, 1).all() and objects["risk"].notna().sum() == len(of_reference)
+    captions = " ".join(caption.value for caption in app.caption).replace("\\", "")
+    assert "Lost: " in captions and " observed. AUROC" in captions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -139,13 +139,20 @@ TABLE_HEAD, TABLE_ROW, MAX_ROWS = 38, 35, 20
 SHAPES = ("keypoints", "mask IoU")
 TABLE_FORMATS = {
     **{"reference": "%.2f", "variant": "%.2f", "Δ conf.": "%+.2f", "IoU": "%.2f", "Δ IoU": "%+.2f"},
-    **dict.fromkeys(SHAPES, "%.2f"),
+    **dict.fromkeys((*SHAPES, "risk"), "%.2f"),
 }
 
 
-def object_table(objects: Sequence[ComparedObject], variant_id: str, key: str) -> None:
-    """A table with one row per object. The table and the viewer share the selected object."""
+def object_table(
+    objects: Sequence[ComparedObject], variant_id: str, key: str, risks: Mapping[int, float] | None = None
+) -> None:
+    """A table with one row per object. The table and the viewer share the selected object.
+
+    `risks` maps indices of the reference's objects to their risk of being lost or relabelled.
+    """
     frame = pd.DataFrame([_table_row(row) for row in objects])
+    if risks:
+        frame["risk"] = [None if row.reference_index is None else risks.get(row.reference_index) for row in objects]
     if not any(row.change == "relabelled" for row in objects):
         frame = frame.drop(columns="now", errors="ignore")
     if not any(row.lost_because for row in objects):

@@ -43,14 +43,14 @@ def _print(result: Risks) -> None:
     for test in shown:
         print(f"\n{test.outcome}, tenths of the objects by rising risk")
         output.print_table(
-            ["objects", "mean risk", f"really {test.outcome}"],
+            ["objects", "mean risk", "observed"],
             [[row.objects, score(row.risk), score(row.share)] for row in test.deciles],
         )
     if not shown:
         return
     print(f"\nclasses with the highest risk ({min(SHOWN_CLASSES, len(result.per_class))} of {len(result.per_class)})")
     output.print_table(
-        ["class", "objects", "risk: lost", "relabelled", "really lost", "relabelled"],
+        ["class", "objects", "risk: lost", "relabelled", "observed: lost", "relabelled"],
         [
             [
                 row.label,
@@ -65,7 +65,7 @@ def _print(result: Risks) -> None:
     )
     print("\nobjects with the highest risk (--json and --csv list all)")
     output.print_table(
-        ["image", "class", "confidence", "threshold", "runner-up", "", "NMS", "risk: lost", "relabelled", "really"],
+        ["image", "class", "confidence", "threshold", "runner-up", "", "NMS", "risk: lost", "relabelled", "observed"],
         [
             [
                 *(row.image, row.label, score(row.score), signed_score(row.threshold_margin)),

@@ -1,4 +1,4 @@
-"""Reliability of the risk: the share of objects that were really lost (or relabelled) over their risk, by deciles."""
+"""Reliability of the risk: the share of objects that were lost (or relabelled) over their risk, by deciles."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ def figure(result: Risks) -> go.Figure:
             )
     axis = {"range": [-0.02, 1.02], "dtick": 0.25}
     chart.update_xaxes(title="mean risk of a tenth of the objects", **axis)
-    chart.update_yaxes(title="share that really happened", **axis)
+    chart.update_yaxes(title="observed share", **axis)
     return chart.update_layout(height=HEIGHT, margin=margin(top=32), legend=LEGEND, showlegend=True)

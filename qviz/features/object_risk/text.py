@@ -17,7 +17,7 @@ def verdict(result: Risks) -> str:
 
 
 def sentences(result: Risks) -> list[str]:
-    """A sentence for each outcome, e.g. `Lost: 35.2 expected, really 35. AUROC …`
+    """A sentence for each outcome, e.g. `Lost: 35.2 expected, 35 observed. AUROC …`
 
     A risk that is not shown has a sentence that says why.
     """
@@ -38,7 +38,7 @@ def _sentence(result: Risks, test: RiskTest) -> str:
     alone = f"the reference's confidence alone has {score(test.score_auroc)}"
     chance = " Its interval includes chance." if test.low is not None and test.low < CHANCE else ""
     return (
-        f"{outcome}: {expected:.1f} expected, really {test.events}."
+        f"{outcome}: {expected:.1f} expected, {test.events} observed."
         f" AUROC on other images {area} ({alone}; {score(CHANCE)} is chance).{chance}"
     )
 
