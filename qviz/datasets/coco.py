@@ -27,6 +27,7 @@ from qviz.datasets.file_tree import FileTree, Folder
 from qviz.datasets.files import parts_of, with_distinct_names
 from qviz.datasets.image_paths import ImageIndex
 from qviz.datasets.images import upright_size
+from qviz.datasets.object_shapes import ShapeReader
 from qviz.datasets.problems import Problems
 from qviz.errors import DatasetError, ImageError
 from qviz.formatting import listed, plural
@@ -216,7 +217,10 @@ def _dataset(data: bytes, name: str, files: Images) -> Dataset:
         raise DatasetError(_no_image(name, entries, missing, files))
     problems.doubt(_written(content["annotations"], entries, sources).problem())
     numbers = _numbered(sources)
-    images = with_distinct_names(_image(numbers[key], entries, key, source) for key, source in sources.items())
+    shapes = ShapeReader()
+    rows = [_image(numbers[key], entries, key, source, shapes) for key, source in sources.items()]
+    shapes.doubt(problems)
+    images = with_distinct_names(rows)
     read = sum(len(image.category_ids) for image in images)
     return Dataset(name, images, entries.categories, problems.sentences(), problems.listed(read))
 
@@ -277,21 +281,26 @@ def _file_size(source: Source) -> tuple[int, int] | None:
         return None
 
 
-def _image(number: int, entries: Entries, key: Id, source: Source) -> DatasetImage:
+def _image(number: int, entries: Entries, key: Id, source: Source, shapes: ShapeReader) -> DatasetImage:
     entry, rows = entries.images[key], entries.annotations.get(key, [])
+    name, size = str(entry["file_name"]), size_of(entry)
+    if size is None and any(row.get("segmentation") for row in rows):
+        size = _file_size(source)
     boxes = np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     areas = [row["area"] if is_number(row.get("area")) else row["bbox"][2] * row["bbox"][3] for row in rows]
     return DatasetImage(
         id=number,  # ids in files may be strings, but pycocotools needs numbers
-        name=str(entry["file_name"]),
+        name=name,
         source=source,
         boxes=boxes,
         category_ids=np.array([entries.number_of(row) for row in rows], np.int64),
         is_crowd=np.array([bool(row.get("iscrowd")) for row in rows], bool),
         areas=np.array(areas, np.float64),
-        size=size_of(entry),
+        size=size,
         source_id=key,
         fields=fields_of(entry),
         object_fields=object_fields_of(rows),
+        keypoints=shapes.keypoints([row.get("keypoints") for row in rows], name),
+        masks=shapes.masks([row.get("segmentation") for row in rows], size, name),
     )

@@ -41,8 +41,9 @@ from qviz.datasets.labels import (
     parse_labels,
     without_background,
 )
+from qviz.datasets.object_shapes import ShapeReader
 from qviz.datasets.yaml_file import names_of, paths_of, read_top_level
-from qviz.datasets.yolo_rows import LabelRows, parse_row, usable_rows
+from qviz.datasets.yolo_rows import LabelRows, Row, parse_row, usable_rows
 from qviz.errors import DatasetError, ImageError
 from qviz.formatting import plural
 from qviz.structures import Category, Dataset, DatasetImage
@@ -74,6 +75,7 @@ class Layout:
         names: Class names.
         missing: Paths of listed images that do not exist.
         keypoints: Whether rows have keypoints after the box.
+        point_size: Numbers of one keypoint: 2 for x, y, or 3 with its visibility.
     """
 
     split: str
@@ -81,6 +83,7 @@ class Layout:
     names: tuple[str, ...]
     missing: tuple[str, ...] = ()
     keypoints: bool = False
+    point_size: int = 3
 
 
 def read_yolo(tree: FileTree, config: Config | None, files: list[str]) -> Dataset:
@@ -98,13 +101,15 @@ def read_yolo(tree: FileTree, config: Config | None, files: list[str]) -> Datase
             " the labels of images/a.jpg are in labels/a.txt, or in a.txt beside it."
         )
     images: list[DatasetImage] = []
+    shapes = ShapeReader()
     for path, label in labels.items():
-        image = _image(tree, path, label, len(images) + 1, layout, label_rows)
+        image = _image(tree, path, label, len(images) + 1, layout, label_rows, shapes)
         images += [image] if image is not None else []
     if not images:
         raise DatasetError(
             f"{tree.name} has {plural(len(layout.images), 'image')} ({layout.split}), none of them readable."
         )
+    shapes.doubt(label_rows.problems)
     label_rows.doubt([path for path, label in labels.items() if label is None], len(labels), layout.names)
     annotations = sum(len(image.category_ids) for image in images)
     return Dataset(
@@ -186,12 +191,12 @@ class _Has(Protocol):
 
 def _layout(tree: FileTree, config: Config) -> Layout:
     """The first split of a data.yaml that has images."""
-    names, paths = _parsed(config)
+    names, paths, point_size = _parsed(config)
     for split, entries in paths.items():
         resolved = [path for entry in entries if (path := _resolved(tree, config, entry)) is not None]
         images, missing = _listed_images(tree, resolved)
         if images:
-            return Layout(split, images, names, missing, "kpt_shape" in config.text)
+            return Layout(split, images, names, missing, "kpt_shape" in config.text, point_size)
     split, entries = next(((split, entries) for split, entries in paths.items() if entries), ("val", []))
     raise DatasetError(
         f"{config.name} has {split}: {', '.join(entries)[:100] or 'nothing'}, but {tree.name} has no images there;"
@@ -199,20 +204,21 @@ def _layout(tree: FileTree, config: Config) -> Layout:
     )
 
 
-def _parsed(config: Config) -> tuple[tuple[str, ...], dict[str, list[str]]]:
-    """(class names, the paths of each split)."""
+def _parsed(config: Config) -> tuple[tuple[str, ...], dict[str, list[str]], int]:
+    """(class names, the paths of each split, numbers of one keypoint)."""
     try:
         nodes = read_top_level(config.text)
         names = names_of(nodes["names"]) if "names" in nodes else []
         root = next(iter(paths_of(nodes.get("path"))), "").replace("\\", "/")
         paths = {split: paths_of(nodes.get(split)) for split in SPLITS}
+        point_size = 2 if paths_of(nodes.get("kpt_shape"))[1:] == ["2"] else 3
     except ValueError as error:
         raise DatasetError(f"{config.name} cannot be read: {error}.") from error
     joined = {
         split: [str(PurePosixPath(root, entry.replace("\\", "/"))) for entry in entries]
         for split, entries in paths.items()
     }
-    return labels_by_id(names, config.name) if "names" in nodes else (), joined
+    return labels_by_id(names, config.name) if "names" in nodes else (), joined, point_size
 
 
 def _layout_without_config(tree: FileTree, files: list[str]) -> Layout:
@@ -287,7 +293,13 @@ def _listed(tree: FileTree, base: str, lines: Iterable[str]) -> Iterator[tuple[s
 
 
 def _image(
-    tree: FileTree, path: str, label: str | None, number: int, layout: Layout, label_rows: LabelRows
+    tree: FileTree,
+    path: str,
+    label: str | None,
+    number: int,
+    layout: Layout,
+    label_rows: LabelRows,
+    shapes: ShapeReader,
 ) -> DatasetImage | None:
     try:
         source = tree.source(path)
@@ -307,7 +319,28 @@ def _image(
         is_crowd=np.zeros(len(rows), bool),
         areas=np.array([row.area * size[0] * size[1] for row in rows], np.float64),
         size=size,
+        keypoints=shapes.keypoints([_coco_points(row, size, layout) for row in rows], path),
+        masks=shapes.masks([_polygons(row, size) for row in rows], size, path),
     )
+
+
+def _coco_points(row: Row, size: tuple[int, int], layout: Layout) -> list[float] | None:
+    """The keypoints behind a box as COCO lists them; without visibilities, a point at 0, 0 is not labelled."""
+    if not row.behind:
+        return None
+    if len(row.behind) % layout.point_size:
+        return []  # not readable
+    points = np.array(row.behind).reshape(-1, layout.point_size)
+    visibility = points[:, 2:] if layout.point_size == 3 else 2.0 * points.any(axis=1, keepdims=True)
+    listed: list[float] = np.hstack([points[:, :2] * size, visibility]).ravel().tolist()
+    return listed
+
+
+def _polygons(row: Row, size: tuple[int, int]) -> list[list[float]] | None:
+    if not row.outline:
+        return None
+    outline: list[float] = (np.array(row.outline).reshape(-1, 2) * size).ravel().tolist()
+    return [outline]
 
 
 def _categories(layout: Layout, images: list[DatasetImage]) -> tuple[Category, ...]:

@@ -17,11 +17,20 @@ from qviz.structures import DatasetProblem
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One object. box: (x1, y1, x2, y2) as shares of the image's sides; area: as a share of the image's area."""
+    """One object, in shares of the image's sides.
+
+    Attributes:
+        box: x1, y1, x2, y2.
+        area: As a share of the image's area.
+        behind: The numbers behind the box in a dataset of poses.
+        outline: x, y of the points of a segment, one after the other; empty for a row that is a box.
+    """
 
     class_id: int
     box: tuple[float, float, float, float]
     area: float
+    behind: tuple[float, ...] = ()
+    outline: tuple[float, ...] = field(default=(), compare=False)
 
 
 @dataclass(slots=True)
@@ -89,7 +98,8 @@ def parse_row(line: str, keypoints: bool = False) -> Row | None:
         return None
     if len(values) == 4 or (keypoints and len(values) > 4):
         x, y, width, height = values[:4]
-        return Row(int(class_id), (x - width / 2, y - height / 2, x + width / 2, y + height / 2), width * height)
+        box = x - width / 2, y - height / 2, x + width / 2, y + height / 2
+        return Row(int(class_id), box, width * height, tuple(values[4:]))
     return _polygon(int(class_id), values) if len(values) >= 6 and len(values) % 2 == 0 else None
 
 
@@ -97,7 +107,7 @@ def _polygon(class_id: int, values: list[float]) -> Row:
     x, y = np.array(values).reshape(-1, 2).T
     box = float(x.min()), float(y.min()), float(x.max()), float(y.max())
     area = abs(float(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1)))) / 2  # the shoelace formula
-    return Row(class_id, box, area or (box[2] - box[0]) * (box[3] - box[1]))
+    return Row(class_id, box, area or (box[2] - box[0]) * (box[3] - box[1]), outline=tuple(values))
 
 
 def usable_rows(text: str, keypoints: bool, size: tuple[int, int], label_rows: LabelRows, name: str) -> list[Row]:

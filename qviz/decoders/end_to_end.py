@@ -65,7 +65,7 @@ class EndToEnd(Decoder[FinishedRows]):
         detections = Detections.of(boxes, np.clip(rows[:, 4], 0, 1), classes, **shapes)
         best = detections[detections.class_ids >= 0].by_score()[: limits.max_detections]
         plain = Decoded(best, None)
-        return plain if parts.extras is None else finished(plain, parts.extras, head, limits)
+        return plain if parts.extras is None else finished(plain, parts.extras, head)
 
 
 def _shapes(rows: np.ndarray, extras: Extras | None, head: Head) -> tuple[np.ndarray, dict[str, np.ndarray]]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from qviz.decoders.head import Decoded, Head, Limits
+from qviz.decoders.head import Decoded, Head
 from qviz.decoders.yolo import NORMALISED_UP_TO
 from qviz.structures import Graph, Tensor
 from qviz.structures.detections import MASK_SIDE
@@ -129,11 +129,10 @@ def shapes_of(
     return {"corners": rotated_boxes(centres, values[:, 0], unit)}
 
 
-def finished(result: Decoded, extras: Extras, head: Head, limits: Limits) -> Decoded:
+def finished(result: Decoded, extras: Extras, head: Head) -> Decoded:
     """The result with masks in place of their coefficients. Candidates, which are many, have neither masks nor points.
 
-    Boxes are in pixels of the input. A detection whose score is below the candidates' floor is noise, and its mask is
-    empty.
+    Boxes are in pixels of the input.
     """
     detections, candidates = result.detections, result.candidates
     if candidates is not None:
@@ -143,8 +142,7 @@ def finished(result: Decoded, extras: Extras, head: Head, limits: Limits) -> Dec
     planes = head.values[extras.prototypes.index].reshape(extras.prototypes.shape[1:])
     planes = planes if extras.prototypes.shape[3] == extras.columns else planes.transpose(1, 2, 0)
     masks = np.zeros((len(detections), MASK_SIDE, MASK_SIDE // 8), np.uint8)
-    for row in np.flatnonzero(detections.scores >= limits.floor):
-        box, coefficients = detections.boxes[row], detections.masks[row]
+    for row, (box, coefficients) in enumerate(zip(detections.boxes, detections.masks, strict=True)):
         masks[row] = np.packbits(mask_in_box(planes, coefficients, box, head) > 0, axis=1)
     return Decoded(replace(detections, masks=masks), candidates)
 

@@ -90,7 +90,7 @@ def decode_tasks(values: np.ndarray, extras: Extras, head: Head, limits: Limits)
     unit, behind = pixel_unit(values[:, :2], head), values[strong, 4 + classes :]
     shapes = shapes_of(extras, behind, values[strong, :4], unit, head)
     boxes = hulls(shapes["corners"]) if "corners" in shapes else boxes_of(values[:, :4], head)[strong]
-    return finished(decoded(boxes, scores[strong], limits, **shapes), extras, head, limits)
+    return finished(decoded(boxes, scores[strong], limits, **shapes), extras, head)
 
 
 class YOLOv8Pose(YOLOv8):

@@ -47,6 +47,10 @@ class DatasetImage:
         source_id: The id in the annotation file, or None.
         fields: Name -> value of each further field of the image in the annotation file, e.g. `weather`.
         object_fields: Name -> (n,) array of objects, the value of each further field of the annotations.
+        keypoints: (n,) objects: (k, 3) float64 x, y in pixels and visibility (0 not labelled, 1 hidden, 2 visible), or
+            None for an object without; None if the image has none.
+        masks: (n,) objects: COCO's compressed run lengths for `size` as bytes, or None for an object without; None if
+            the image has none.
     """
 
     id: int
@@ -60,6 +64,8 @@ class DatasetImage:
     source_id: int | str | None = None
     fields: Mapping[str, FieldValue] = field(default_factory=dict)
     object_fields: Mapping[str, np.ndarray] = field(default_factory=dict)
+    keypoints: np.ndarray | None = None
+    masks: np.ndarray | None = None
 
     def read(self) -> bytes:
         """The bytes of the image file. Raises ImageError."""
@@ -79,6 +85,8 @@ class DatasetImage:
             is_crowd=self.is_crowd[chosen],
             areas=self.areas[chosen],
             object_fields={name: values[chosen] for name, values in self.object_fields.items()},
+            keypoints=None if self.keypoints is None else self.keypoints[chosen],
+            masks=None if self.masks is None else self.masks[chosen],
         )
 
     def encoded(self) -> EncodedImage:

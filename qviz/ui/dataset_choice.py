@@ -116,6 +116,8 @@ def digest(dataset: Dataset) -> str:
             image.areas.tobytes(),
             image.fields,
             [(name, values.tolist()) for name, values in image.object_fields.items()],
+            *(() if image.keypoints is None else [None if row is None else row.tobytes() for row in image.keypoints]),
+            *(() if image.masks is None else image.masks),
         )
         for image in dataset.images
     ]

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from qviz.datasets.coco_fields import checked_fields, checked_object_fields
+from qviz.datasets.object_shapes import checked_keypoints, checked_masks, shapes_document
 from qviz.errors import ProjectError, QvizError
 from qviz.features.detection.models import ModelSource
 from qviz.limits import limits
@@ -88,6 +89,7 @@ def _dataset_json(dataset: Dataset, blob: Callable[[bytes], str]) -> dict[str, A
                 "source_id": image.source_id,
                 "fields": dict(image.fields),
                 "object_fields": {name: values.tolist() for name, values in image.object_fields.items()},
+                **shapes_document(image.keypoints, image.masks),
             }
             for image in dataset.images
         ],
@@ -194,6 +196,8 @@ def _dataset_image(row: Mapping[str, Any], read: Callable[[str], bytes]) -> Data
         source_id,
         checked_fields(row.get("fields")),
         checked_object_fields(row.get("object_fields"), len(boxes)),
+        checked_keypoints(row.get("keypoints"), len(boxes)),
+        checked_masks(row.get("masks"), len(boxes), _size(row["size"])),
     )
 
 

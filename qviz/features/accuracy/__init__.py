@@ -34,6 +34,7 @@ from qviz.features.accuracy.evaluator import Evaluator, is_flood
 from qviz.features.accuracy.mismatch import MAX_AP50, MISREAD, finds_nothing, mismatch
 from qviz.features.accuracy.operating import Operating, operate_models
 from qviz.features.accuracy.operating_at import BEST, At
+from qviz.features.accuracy.shapes import ShapeAccuracy, has_shapes, shape_accuracies, shape_figures, shape_losses
 from qviz.features.accuracy.slice_loss import Slices
 from qviz.features.accuracy.thresholds import Reliability, ThresholdShift, reliability, threshold_shift
 from qviz.features.accuracy.truth import REMARK, reconcile
@@ -178,6 +179,7 @@ class Evaluation(Result):
         problems: Reasons to doubt the annotations, those that make AP meaningless first.
         operating: The models at the confidence in use; None in a study saved by an older version.
         slices: Situations in which variants lose more than elsewhere; None if they were not requested.
+        shapes: AP of keypoints and of masks; empty if no model has them.
     """
 
     ROWS: ClassVar = "models"
@@ -199,6 +201,7 @@ class Evaluation(Result):
     problems: tuple[DatasetProblem, ...] = ()
     operating: Operating | None = None
     slices: Slices | None = None
+    shapes: tuple[ShapeAccuracy, ...] = ()
 
     def floods(self, detail: LossDetail) -> bool:
         """Whether a variant has many more false alarms than the reference, which AP hardly shows.
@@ -231,13 +234,22 @@ class Evaluation(Result):
                 "problems": to_json(self.problems),
             },
             "models": [
-                {**to_json(model), "coco_lines": coco_lines(model), "reliability": to_json(row)}
-                for model, row in zip(self.models, self.reliabilities, strict=True)
+                {**to_json(model), "coco_lines": coco_lines(model), "reliability": to_json(row), **shapes}
+                for model, row, shapes in zip(
+                    self.models, self.reliabilities, shape_figures(self.shapes, len(self.models)), strict=True
+                )
             ],
             "losses": [
-                {**to_json(loss), **detail.to_json(), **point}
-                for loss, detail, point in zip(self.losses, self.details, self._operating_losses(), strict=True)
+                {**to_json(loss), **detail.to_json(), **point, **shapes}
+                for loss, detail, point, shapes in zip(
+                    self.losses,
+                    self.details,
+                    self._operating_losses(),
+                    shape_losses(self.shapes, len(self.losses)),
+                    strict=True,
+                )
             ],
+            "shapes": [row.to_json() for row in self.shapes],
             "operating_points": [model.to_json() for model in self.operating.models] if self.operating else [],
             "slices": self.slices.to_json() if self.slices else [],
             "slice_curves": to_json(self.slices.curves) if self.slices else [],
@@ -288,7 +300,7 @@ def evaluate(
     """
     _check_annotated(dataset, reference_as_truth)
     start = time.monotonic()
-    evaluator = Evaluator(context, models, dataset, score, reference_as_truth)
+    evaluator = Evaluator(context, models, dataset, score, reference_as_truth, shapes=has_shapes(dataset))
     seconds = time.monotonic() - start
     context.progress.step("Matching objects and resampling the images")
     complete = evaluator.dataset
@@ -311,6 +323,7 @@ def evaluate(
         image_ids={row.id: row.id if row.source_id is None else row.source_id for row in complete.images},
         problems=() if reference_as_truth else _problems(context, evaluator, dataset, results[0].ap.figures),
         operating=operate_models([model.ap for model in results], at),
+        shapes=() if reference_as_truth else shape_accuracies(context, evaluator, models),
     )
 
 
@@ -381,19 +394,3 @@ def _losses(results: Sequence[ModelAccuracy]) -> tuple[VariantLoss, ...]:
         return ()
     bootstrap = Bootstrap(reference.tables)
     return tuple(bootstrap.loss(reference.figures, variant.figures, variant.tables) for variant in variants)
-
-
-def coco_results(evaluation: Evaluation, model_index: int) -> list[dict[str, Any]]:
-    """The detections of one model (0 is the reference) in COCO's results format, for COCOeval and other tools.
-
-    `bbox` is x, y, width, height in pixels of the original image; the ids are those of the annotation file.
-    """
-    return [
-        {
-            "image_id": evaluation.image_ids[int(row[0])],
-            "category_id": int(row[6]),
-            "bbox": row[1:5],
-            "score": row[5],
-        }
-        for row in evaluation.results[model_index].tolist()
-    ]

@@ -7,7 +7,7 @@ The matches are identical to pycocotools'; the metrics differ only by the order 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -16,7 +16,7 @@ from qviz.features.accuracy.coco_matching import ClassTable, MatchTables, match,
 from qviz.features.accuracy.thresholds import localization_aware_ece, optimal_lrp
 from qviz.formatting import hundred, points
 from qviz.result import to_json
-from qviz.structures import Dataset, Detections, Loss
+from qviz.structures import Category, Dataset, Detections, Loss
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -225,16 +225,28 @@ def average_precision(
     """
     rows = result_rows(detections, classes)
     matched = match(dataset, rows)
+    figures, precision = figures_of(name, dataset.categories, matched)
+    figures = replace(figures, olrp=optimal_lrp(matched["all"]), laece=localization_aware_ece(matched["all"]))
+    return APResult(figures, matched["all"], precision[:, IOU50].astype(np.float32), rows)
+
+
+def figures_of(
+    name: str, categories: Sequence[Category], matched: Mapping[str, MatchTables]
+) -> tuple[AveragePrecision, np.ndarray]:
+    """(the figures of one model without its errors, (classes, T, 101) interpolated precision of all objects).
+
+    `matched` has the matches for each size, with one table per category; figures of a size that it lacks are None.
+    """
     precision, recall = {}, {}
     for size, table in matched.items():
         precision[size], recall[size] = accumulated(table)
-    values: dict[str, Any] = {metric.key: metric.compute(precision, recall) for metric in METRICS}
-    per_class = tuple(_per_class(dataset, matched["all"], precision["all"]))
-    recalls = {f"ar_{size}": _mean(recall[size]) for size in ("small", "medium", "large")}
+    values: dict[str, Any] = {
+        metric.key: metric.compute(precision, recall) if metric.size in matched else None for metric in METRICS
+    }
+    recalls = {f"ar_{size}": _mean(recall[size]) for size in ("small", "medium", "large") if size in matched}
     recalls |= {f"ar_{count}": _mean(recall_at(matched["all"], count)) for count in (1, 10)}
-    errors = {"olrp": optimal_lrp(matched["all"]), "laece": localization_aware_ece(matched["all"])}
-    figures = AveragePrecision(name, **values, per_class=per_class, **recalls, **errors)
-    return APResult(figures, matched["all"], precision["all"][:, IOU50].astype(np.float32), rows)
+    per_class = tuple(_per_class(categories, matched["all"], precision["all"]))
+    return AveragePrecision(name, **values, per_class=per_class, **recalls), precision["all"]
 
 
 def tables(dataset: Dataset, detections: Mapping[int, Detections], classes: Mapping[int, int]) -> MatchTables:
@@ -284,8 +296,7 @@ def _accumulated(table: ClassTable, count: int, recalls: np.ndarray) -> tuple[np
     return best[:, needed], hits / count
 
 
-def _per_class(dataset: Dataset, tables: MatchTables, precision: np.ndarray) -> list[ClassAP]:
-    categories = sorted(dataset.categories, key=lambda category: category.id)
+def _per_class(categories: Sequence[Category], tables: MatchTables, precision: np.ndarray) -> list[ClassAP]:
     return [
         ClassAP(
             category.name,
@@ -294,7 +305,9 @@ def _per_class(dataset: Dataset, tables: MatchTables, precision: np.ndarray) -> 
             int(table.truths.sum()),
             int((table.truths > 0).sum()),
         )
-        for category, table, class_precision in zip(categories, tables.classes, precision, strict=True)
+        for category, table, class_precision in zip(
+            sorted(categories, key=lambda category: category.id), tables.classes, precision, strict=True
+        )
     ]
 
 

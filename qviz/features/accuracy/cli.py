@@ -11,7 +11,7 @@ from qviz.cli import gate_files, options, output
 from qviz.errors import DatasetError, SettingsError
 from qviz.features.accuracy import cli_operating
 from qviz.features.accuracy.operating_at import BEST, read_at
-from qviz.formatting import plural, points, score, share
+from qviz.formatting import UNKNOWN, plural, points, score, share
 
 if TYPE_CHECKING:
     from qviz.features.accuracy import Evaluation
@@ -129,10 +129,33 @@ def _print(result: Evaluation) -> None:
         ["model", *(metric.label for metric in TABLE_METRICS)],
         [[model.name, *(metric.text(model) for metric in TABLE_METRICS)] for model in result.models],
     )
+    _print_shapes(result)
     if result.losses:
         _print_losses(result)
     else:
         _print_one(result)
+
+
+def _print_shapes(result: Evaluation) -> None:
+    from qviz.features.accuracy.text import shape_caption
+
+    for row in result.shapes:
+        if row.remark:
+            print(f"\n{row.remark}")
+            continue
+        print(f"\n{shape_caption(row)}; AP x100, the loss with its 95% interval (* significant)")
+        losses = [None, *row.losses]
+        output.print_table(
+            ["model", *(metric.label for metric in row.metrics), "loss", "interval", ""],
+            [
+                [
+                    name,
+                    *(UNKNOWN if model is None else metric.text(model) for metric in row.metrics),
+                    *(["", "", ""] if loss is None else output.loss_cells(loss.ap)),
+                ]
+                for name, model, loss in zip((one.name for one in result.models), row.models, losses, strict=True)
+            ],
+        )
 
 
 def _print_one(result: Evaluation) -> None:

@@ -110,6 +110,7 @@ class Evaluator:
         models: The models, the reference first.
         score: Minimum confidence of a detection that counts in AP.
         reference_as_truth: Use the reference's own objects as annotations.
+        shapes: Whether detections have keypoints and masks, if the models do.
 
     Attributes:
         dataset: The images that all models of the constructor could process, with their ground truth.
@@ -126,12 +127,13 @@ class Evaluator:
         dataset: Dataset,
         score: float = AP_SCORE,
         reference_as_truth: bool = False,
+        shapes: bool = False,
     ) -> None:
         self._categories = dataset.categories
         if context.classes and dataset.categories:
             dataset = with_classes(dataset, context.classes)
         self.reference, self.dataset, self._score = models[0], dataset, score
-        self._reading, self._reference_as_truth = Reading(), reference_as_truth
+        self._reading, self._reference_as_truth, self._shapes = Reading(), reference_as_truth, shapes
         detected = self.detect(context, models)
         self.skipped = (*dataset.skipped, *detected.skipped, *self._reading.unread)
         self._clean = detected.inferences
@@ -178,14 +180,8 @@ class Evaluator:
 
     def detect(self, context: Context, models: Sequence[LoadedModel], corruptions: Corruptions = (None,)) -> Detected:
         """Run models on every image of the dataset under each corruption. Raises Cancelled if the user stops it."""
-        return detect_images(
-            context,
-            models,
-            self._read(corruptions),
-            len(self.dataset.images) * len(corruptions),
-            self._score,
-            candidates=False,
-        )
+        images, total = self._read(corruptions), len(self.dataset.images) * len(corruptions)
+        return detect_images(context, models, images, total, self._score, candidates=False, shapes=self._shapes)
 
     def sizes(self, model: LoadedModel) -> dict[int, tuple[int, int]]:
         """Image id -> (width, height) of the decoded image."""
@@ -272,7 +268,7 @@ class Evaluator:
         detections = inferences[model.digest, self._digest(image, corruption)].detections
         clean = self._clean.get((model.digest, digest))
         return MeasuredImage(
-            image=replace(image, source=b"", fields={}, object_fields={}),
+            image=replace(image, source=b"", fields={}, object_fields={}, keypoints=None, masks=None),
             size=(reference.width, reference.height),
             digest=digest,
             reference=reference.detections.above(PAGE_SCORE),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,8 @@ def _with_rows(image: DatasetImage, rows: np.ndarray) -> DatasetImage:
     areas = objects[:, 3] * objects[:, 4]
     crowds = np.zeros(len(objects), bool)
     category_ids = objects[:, 6].astype(np.int64)
-    return replace(image, boxes=boxes, category_ids=category_ids, is_crowd=crowds, areas=areas, object_fields={})
+    image = replace(image, object_fields={}, keypoints=None, masks=None)
+    return replace(image, boxes=boxes, category_ids=category_ids, is_crowd=crowds, areas=areas)
 
 
 def operating_at(evaluation: Evaluation, dataset: Dataset, at: At) -> Operating:
@@ -49,3 +51,19 @@ def operating_at(evaluation: Evaluation, dataset: Dataset, at: At) -> Operating:
     labels = [row.label for row in evaluation.models[0].per_class]
     operating = operate([model.name for model in evaluation.models], labels, tables, at)
     return with_recoveries(operating, labels, tables, at)
+
+
+def coco_results(evaluation: Evaluation, model_index: int) -> list[dict[str, Any]]:
+    """The detections of one model (0 is the reference) in COCO's results format, for COCOeval and other tools.
+
+    `bbox` is x, y, width, height in pixels of the original image; the ids are those of the annotation file.
+    """
+    return [
+        {
+            "image_id": evaluation.image_ids[int(row[0])],
+            "category_id": int(row[6]),
+            "bbox": row[1:5],
+            "score": row[5],
+        }
+        for row in evaluation.results[model_index].tolist()
+    ]

@@ -137,6 +137,10 @@ def overview(finding: Finding) -> None:
     left, right = st.columns([2, 1])
     with left:
         panel_tables.show(panel_tables.scores(finding.evaluation, finding.names))
+        for row in finding.evaluation.shapes:
+            st.caption(row.remark or f"{text.shape_caption(row)}.")
+            if not row.remark:
+                panel_tables.show(panel_tables.shape_scores(row, finding.names), key=f"accuracy-{row.kind}")
     if finding.losses:
         losses = {name: loss.ap for name, loss in finding.losses.items()}
         with right:

@@ -13,6 +13,7 @@ from qviz.chart_style import bracket
 from qviz.features.accuracy import Evaluation
 from qviz.features.accuracy.ap import TABLE_METRICS, ClassLoss
 from qviz.features.accuracy.confusion import Confusion
+from qviz.features.accuracy.shapes import ShapeAccuracy
 from qviz.features.accuracy.thresholds import ClassThreshold, ThresholdShift
 from qviz.formatting import hundred
 from qviz.structures import Loss
@@ -63,6 +64,22 @@ def scores(evaluation: Evaluation, names: Sequence[str]) -> pd.DataFrame:
         "interval": [bracket(loss) or None for loss in losses],
     }
     columns |= {metric.label: [metric.shown(model) for model in evaluation.models] for metric in rest}
+    return pd.DataFrame(columns)
+
+
+def shape_scores(row: ShapeAccuracy, names: Sequence[str]) -> pd.DataFrame:
+    """One row per model: AP of its keypoints or masks, its loss, and the other metrics."""
+    first, *rest = row.metrics
+    losses = [Loss(None), *(Loss(None) if loss is None else loss.ap for loss in row.losses)]
+    columns: dict[str, list[object]] = {
+        "model": list(names),
+        first.label: [None if model is None else first.shown(model) for model in row.models],
+        "loss": [hundred(loss.value) for loss in losses],
+        "interval": [bracket(loss) or None for loss in losses],
+    }
+    columns |= {
+        metric.label: [None if model is None else metric.shown(model) for model in row.models] for metric in rest
+    }
     return pd.DataFrame(columns)
 
 

@@ -15,10 +15,11 @@ import streamlit as st
 
 from qviz.detector import PAGE_SCORE
 from qviz.errors import QvizError
-from qviz.features.accuracy import Evaluation, coco_results, panel, panel_operating, panel_tables
+from qviz.features.accuracy import Evaluation, panel, panel_operating, panel_tables
 from qviz.features.accuracy.ap import VariantLoss
 from qviz.features.accuracy.confusion import ImageLoss
 from qviz.features.accuracy.errors import KINDS_HELP
+from qviz.features.accuracy.measured import coco_results
 from qviz.features.accuracy.panel import Finding
 from qviz.features.accuracy.plot import (
     MAX_CLASSES,

@@ -9,14 +9,17 @@ from qviz.features.accuracy import Evaluation
 from qviz.features.accuracy.ap import TABLE_METRICS, ClassLoss, VariantLoss
 from qviz.features.accuracy.dataset_health import DatasetHealth
 from qviz.features.accuracy.gate import Gate, flood_sentence
+from qviz.features.accuracy.shapes import ShapeAccuracy
 from qviz.features.comparison.conversion import converted_file
 from qviz.features.comparison.matching import worst_first
+from qviz.features.comparison.shapes import COCO_SIGMAS
 from qviz.features.comparison.text import NO_LOSS, disagreement
 from qviz.features.inspection.text import headline
 from qviz.formatting import UNKNOWN, interval, plural, points, signed_points
 from qviz.structures import Loss
 
 SHOWN_CLASSES = 5
+COCO_POINTS = len(COCO_SIGMAS)
 
 
 def verdict(result: Evaluation | DatasetHealth) -> str:
@@ -33,7 +36,31 @@ def finding(result: Evaluation, names: Sequence[str]) -> str:
     reference, *variants = names
     losses = dict(zip(variants, result.losses, strict=True))
     losses_of_ap = loss_verdict(reference, result.models[0].ap, losses, result.reference_as_truth)
-    return " ".join((losses_of_ap, *conversion_sentences(result, names), *_beside_ap(result, names)))
+    further = (*shape_sentences(result, names), *conversion_sentences(result, names), *_beside_ap(result, names))
+    return " ".join((losses_of_ap, *further))
+
+
+def shape_sentences(result: Evaluation, names: Sequence[str]) -> list[str]:
+    """AP of the reference's keypoints and masks, and what variants lose of it. `names` are as in `finding`."""
+    sentences = []
+    for row in result.shapes:
+        reference = row.models[0] if row.models else None
+        losses = {name: loss for name, loss in zip(names[1:], row.losses, strict=False) if loss is not None}
+        if reference is not None and losses:
+            sentences.append(f"{row.kind.capitalize()}: {loss_verdict(names[0], reference.ap, losses)}")
+        elif reference is not None:
+            sentences.append(f"{row.kind.capitalize()}: {names[0]} reaches {points(reference.ap)} AP.")
+    return sentences
+
+
+def shape_caption(row: ShapeAccuracy) -> str:
+    """What a table of AP of keypoints or masks was measured by, and on how many objects."""
+    if row.kind == "masks":
+        measure = "the IoU of masks"
+    else:
+        deviations = "COCO's deviations" if row.points == COCO_POINTS else f"deviations of 1 / {row.points}"
+        measure = f"the similarity of keypoints (OKS, {deviations})"
+    return f"AP of {row.kind}, matched by {measure}; {plural(row.objects, 'object')}"
 
 
 def conversion_sentences(result: Evaluation, names: Sequence[str]) -> list[str]:
@@ -181,6 +208,7 @@ def markdown(result: Evaluation, *gates: Gate) -> str:
         parts.append("The reference's own detections serve as the ground truth: AP is agreement with it, not accuracy.")
     models = [[plain(model.name), *(metric.text(model) for metric in TABLE_METRICS)] for model in result.models]
     parts.append(table(["model", *(metric.label for metric in TABLE_METRICS)], models))
+    parts += [text for row in result.shapes for text in _shape_markdown(row, [model.name for model in result.models])]
     losses = [[plain(loss.variant), *_loss(loss.ap)] for loss in result.losses]
     if losses:
         parts.append(table(["variant", "loss", "95% interval", "significant"], losses))
@@ -193,6 +221,19 @@ def markdown(result: Evaluation, *gates: Gate) -> str:
     if worst:
         parts.append(table(["variant", "class", "loss", "95% interval", "significant", "truths"], worst))
     return "\n\n".join(parts) + "\n"
+
+
+def _shape_markdown(row: ShapeAccuracy, names: Sequence[str]) -> list[str]:
+    """The table of AP of keypoints or masks below its caption, or why there is none."""
+    if row.remark:
+        return [row.remark]
+    losses = [Loss(None), *(Loss(None) if loss is None else loss.ap for loss in row.losses)]
+    rows = [
+        [plain(name), *(UNKNOWN if model is None else metric.text(model) for metric in row.metrics), *_loss(loss)]
+        for name, model, loss in zip(names, row.models, losses, strict=True)
+    ]
+    header = ["model", *(metric.label for metric in row.metrics), "loss", "95% interval", "significant"]
+    return [f"{shape_caption(row)}.", table(header, rows)]
 
 
 def plain(text: str) -> str:

@@ -53,6 +53,8 @@ def _with_truths(image: DatasetImage, detections: Detections) -> DatasetImage:
         is_crowd=np.zeros(len(detections), bool),
         areas=area(detections.boxes).astype(np.float64),
         object_fields={},
+        keypoints=None,
+        masks=None,
     )
 
 

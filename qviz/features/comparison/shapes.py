@@ -37,16 +37,16 @@ COCO_SIGMAS = np.array(
 AREA_SHARE = 0.53
 """Area of a person's mask as a share of its box, on average in COCO; Ultralytics uses it where masks are unknown."""
 SAMPLES = 128
-"""Points along each side of the box around two masks at which they are compared."""
+"""Number of points along each side of the box around two masks. The masks are compared at these points."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShapeSimilarity:
-    """How alike two detections of one object are beyond their boxes; None where the models give no such shapes.
+    """How similar the shapes of two detections of one object are.
 
     Attributes:
-        keypoints: Object keypoint similarity in [0, 1].
-        masks: IoU of the masks in [0, 1].
+        keypoints: Object keypoint similarity in [0, 1]; None if a model has no keypoints.
+        masks: IoU of the masks in [0, 1]; None if a model has no masks.
     """
 
     keypoints: float | None = None
@@ -86,17 +86,22 @@ def keypoint_similarity(reference: np.ndarray, variant: np.ndarray, box: np.ndar
     area = AREA_SHARE * float(np.prod(np.maximum(box[2:] - box[:2], 0)))
     if not visible.any() or area <= 0:
         return None
-    count = len(reference)
-    sigmas = COCO_SIGMAS if count == len(COCO_SIGMAS) else np.full(count, 1 / count)
+    sigmas = sigmas_of(len(reference))
     squares = ((reference[:, :2] - variant[:, :2]).astype(np.float64) ** 2).sum(axis=1)
     similarity = np.exp(-squares / (2 * area * (2 * sigmas) ** 2))
     return float(similarity[visible].mean())
 
 
+def sigmas_of(count: int) -> np.ndarray:
+    """(count,) standard deviation of each keypoint: COCO's for its 17 in their order, else 1 / count, as Ultralytics."""
+    return COCO_SIGMAS if count == len(COCO_SIGMAS) else np.full(count, 1 / count)
+
+
 def mask_iou(first_box: np.ndarray, first: np.ndarray, second_box: np.ndarray, second: np.ndarray) -> float | None:
     """Intersection over union of two masks, in [0, 1]; None if both are empty.
 
-    Both are sampled at 128 x 128 points of the smallest box around their boxes, at the nearest cell of each.
+    Both masks are sampled at 128 x 128 points of the smallest box that contains both objects' boxes. At each point, the
+    nearest cell of a mask counts.
 
     Args:
         first_box, second_box: (4,) xyxy in pixels.
@@ -120,7 +125,7 @@ def _sampled(points: np.ndarray, box: np.ndarray, mask: np.ndarray) -> np.ndarra
 
 
 def mean_and_lowest(values: Iterable[float | None]) -> tuple[float, int] | None:
-    """(mean, index of the lowest) of the values that are known; None if none is."""
+    """(mean, index of the lowest value) over the values that are not None; None if all are None."""
     numbered = [(value, index) for index, value in enumerate(values) if value is not None]
     if not numbered:
         return None

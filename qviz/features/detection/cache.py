@@ -28,13 +28,16 @@ ROW = np.dtype(list(zip(ARRAYS, ("<f4", "<f4", "<i4"), ((4,), (), ()), strict=Tr
 """Type of a row, which is one object: box, score, class."""
 
 
-def key_of(model: LoadedModel, image: EncodedImage, score: float, threads: int, candidates: bool) -> str:
+def key_of(
+    model: LoadedModel, image: EncodedImage, score: float, threads: int, candidates: bool, shapes: bool = True
+) -> str:
     """The key of an inference: sha256 of everything on which detections depend; labels are not part of it.
 
     The score threshold is included, because with a lower threshold a decoder may also find other objects above the
     higher one.
     """
-    parts = [code_digest(*CODE), model.digest, image.digest, model.settings.to_json(), score, threads, candidates]
+    setup = [model.settings.to_json(), score, threads, candidates, shapes]
+    parts = [code_digest(*CODE), model.digest, image.digest, *setup]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

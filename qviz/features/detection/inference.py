@@ -131,6 +131,7 @@ def detect_images(
     total: int,
     score: float,
     candidates: bool = True,
+    shapes: bool = False,
 ) -> Detected:
     """Run every model on every image. An image or a model that fails is skipped with a sentence.
 
@@ -138,14 +139,15 @@ def detect_images(
         images: May be a generator; only a few images are in memory at a time.
         total: Expected number of images, for progress reports and batch sizes.
         score: Minimum confidence in [0, 1].
-        candidates: Whether to return the candidates before NMS as well.
+        candidates: Whether to return the candidates before NMS as well; keypoints and masks come with them.
+        shapes: Whether to return keypoints and masks even without candidates.
 
     Raises:
         Cancelled: The context was cancelled.
         SettingsError: A model has none of the context's classes.
     """
     detected, batcher = Detected(), Batcher(total, context.engine.workers)
-    runner = _BatchRunner(context, models, score, candidates)
+    runner = _BatchRunner(context, models, score, candidates, shapes or candidates)
     counted = {model.digest: counted_classes(model, context.classes) for model in models}
     done = 0
     batches = map(runner.look_up, batcher.batches(images))
@@ -207,6 +209,7 @@ class _BatchRunner:
     models: Sequence[LoadedModel]
     score: float
     candidates: bool
+    shapes: bool
 
     def look_up(self, images: Sequence[EncodedImage]) -> _Batch:
         """A batch of these images with the answers found in the store."""
@@ -219,7 +222,7 @@ class _BatchRunner:
         for model, image in pairs:
             if model.is_recorded:
                 continue  # recorded results depend on the names of the images, not only on their bytes
-            key = key_of(model, image, self.score, self.context.threads, self.candidates)
+            key = key_of(model, image, self.score, self.context.threads, self.candidates, self.shapes)
             batch.store_keys[model.digest, image.digest] = key
         stored = self.context.store.get_many(list(batch.store_keys.values()))
         for pair, key in batch.store_keys.items():
@@ -247,24 +250,26 @@ class _BatchRunner:
                     self.context.store.put(batch.store_keys[pair], to_bytes(answer))
 
     def _job(self, tasks: Sequence[Task]) -> Future[list[Answer]]:
-        return self.context.engine.submit(detect_batch_job, tasks, self.score, self.context.threads, self.candidates)
+        threads, parts = self.context.threads, (self.candidates, self.shapes)
+        return self.context.engine.submit(detect_batch_job, tasks, self.score, threads, *parts)
 
 
-def detect_batch_job(tasks: Sequence[Task], score: float, threads: int, candidates: bool) -> list[Answer]:
+def detect_batch_job(tasks: Sequence[Task], score: float, threads: int, candidates: bool, shapes: bool) -> list[Answer]:
     """Run tasks in a worker. Returns one answer per task, which is an error if the task failed."""
-    return [_answer(task, score, threads, candidates) for task in tasks]
+    return [_answer(task, score, threads, candidates, shapes) for task in tasks]
 
 
-def _answer(task: Task, score: float, threads: int, candidates: bool) -> Answer:
+def _answer(task: Task, score: float, threads: int, candidates: bool, shapes: bool) -> Answer:
     try:
         inference = detect_job(*task, score, threads, candidates)
     except QvizError as error:
         return error
     if candidates:
         return inference
-    # there may be hundreds per image; without candidates, boxes are wanted in bulk
-    boxes = replace(inference.detections, keypoints=None, masks=None)
-    return replace(inference, candidates=None, detections=boxes)
+    detections = inference.detections
+    if not shapes:  # there may be hundreds of detections per image
+        detections = replace(detections, keypoints=None, masks=None)
+    return replace(inference, candidates=None, detections=detections)
 
 
 def _answers(job: Future[list[Answer]], count: int) -> list[Answer]:

@@ -19,6 +19,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from qviz.chart_style import CHANGES, bracket
 from qviz.features.accuracy.ap import TABLE_METRICS, evidence
 from qviz.features.accuracy.errors import KINDS_HELP
+from qviz.features.accuracy.shapes import ShapeAccuracy
+from qviz.features.accuracy.text import shape_caption
 from qviz.features.accuracy.text_operating import (
     METHOD_WORDS,
     confidence_text,
@@ -106,7 +108,15 @@ def _accuracy(study: Study, charts: ReportCharts) -> dict[str, Any]:
         "losses": study.losses,
         "charts": charts.accuracy(),
         "kinds": KINDS_HELP,
+        "shapes": [_shape_table(study, row) for row in study.evaluation.shapes] if study.evaluation is not None else [],
     }
+
+
+def _shape_table(study: Study, row: ShapeAccuracy) -> dict[str, Any]:
+    """AP of keypoints or masks: the caption, and for each model its name, figures and loss, both perhaps None."""
+    names, losses = [model.name for model in study.models], (None, *row.losses)
+    rows = list(zip(names, row.models, losses, strict=True)) if row.models else []
+    return {"caption": row.remark or shape_caption(row), "metrics": row.metrics, "rows": rows}
 
 
 def _operating(study: Study, charts: ReportCharts) -> dict[str, Any]:

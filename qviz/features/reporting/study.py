@@ -346,6 +346,9 @@ def _evaluation_faults(study: Study) -> Iterator[str]:
     counts = len(evaluation.models) - 1, len(evaluation.losses), len(evaluation.details)
     if any(count != len(study.variants) for count in counts):
         yield "its evaluation has other models"
+    shapes = [row for row in evaluation.shapes if row.models or not row.remark]
+    if any((len(row.models) - 1, len(row.losses)) != counts[:2] for row in shapes):
+        yield "its AP of keypoints or masks has other models"
     if any(row.kind not in KINDS for detail in evaluation.details for pair in detail.errors for row in pair):
         yield "it has an unknown kind of error"
 

@@ -11,8 +11,9 @@ from pycocotools.cocoeval import COCOeval
 from qviz.context import Context
 from qviz.datasets.coco import parse_coco
 from qviz.engine import LocalEngine
-from qviz.features.accuracy import MAX_LISTED, Evaluation, coco_results, evaluate
+from qviz.features.accuracy import MAX_LISTED, Evaluation, evaluate
 from qviz.features.accuracy.errors import KINDS
+from qviz.features.accuracy.measured import coco_results
 from qviz.features.detection.models import LoadedModel
 from tests.conftest import Sample
 from tests.features.accuracy.scenes import CAT, DOG, dataset, detail, detected, image
