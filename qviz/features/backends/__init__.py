@@ -1,8 +1,8 @@
 """Whether a file finds the same objects on other kernels: the same model and images on every backend of this machine.
 
 All backends are compared, object by object, with the first one that runs the model. The first model is the reference.
-The objects that a variant loses are divided into those lost by the file, already on the first backend, and those lost
-only on other kernels.
+The objects that a variant loses are of two groups: some are missing on the first backend too, so the file loses them;
+the others are missing only on other kernels.
 """
 
 from __future__ import annotations
@@ -80,7 +80,10 @@ class BackendResult:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A backend does not run a file (op_type is None) or leaves an operator to the CPU. order: None if unknown."""
+    """A file that a backend does not run (op_type is None), or an operator that it leaves to the CPU.
+
+    order: index of the operator; None if unknown.
+    """
 
     backend: str
     op_type: str | None
@@ -117,11 +120,14 @@ class ModelOnBackends:
 
 @dataclass(frozen=True, slots=True)
 class LostObjects:
-    """Objects of the reference, on its first backend, that a variant loses on one backend that ran all images.
+    """Objects that the reference finds on its first backend and a variant does not find on one backend.
+
+    Only backends that ran all images are counted.
 
     Attributes:
-        by_file: Lost on the variant's first backend, too.
-        by_kernels: Lost on this backend only.
+        lost: Number of lost objects.
+        by_file: How many of them the variant loses on its first backend, too.
+        by_kernels: How many of them it does not lose on its first backend.
     """
 
     name: str
@@ -139,7 +145,7 @@ class BackendComparison(Result):
         losses: The lost objects of each variant on each backend.
         images: Number of images.
         score: Minimum confidence of an object.
-        time_caveat: What the times do not say.
+        time_caveat: Sentences on what cannot be concluded from the times.
         skipped: One sentence per image that could not be run.
     """
 
@@ -180,7 +186,8 @@ def backends(
         dataset: Annotated images for computing AP.
         on: Names in `KINDS`; by default all backends that are available.
         score, iou: Minimum confidence of an object, and minimum IoU of a pair.
-        first_difference: Whether to run the files operator by operator on XNNPACK and on LiteRT's other kernels, too.
+        first_difference: Whether to also run the files operator by operator, on XNNPACK and on LiteRT's other kernels,
+            to find the first operator that differs.
 
     Raises:
         ImageError: No image can be read.
@@ -356,7 +363,7 @@ def _losses(
 def _lost(
     reference: Mapping[str, Inference], variant: Mapping[str, Inference], score: float, iou: float
 ) -> set[tuple[str, int]]:
-    """(image digest, number) of the reference's objects that the variant has lost."""
+    """(image digest, index in the reference's detections) of each object of the reference that the variant loses."""
     return {
         (digest, row.reference)
         for digest in variant

@@ -1,4 +1,4 @@
-"""`qviz backends`: the same files on other kernels: objects, scores, AP, and what each backend refuses."""
+"""`qviz backends`: run the same files on other kernels and compare objects, scores and AP; list what is refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLUMNS = (
     *("AP", "ms", "precision"),
 )
 MAX_REFUSED = 10
-"""Refused operators that are printed per model."""
+"""Maximum number of refused operators that are printed for each model."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -89,7 +89,7 @@ def _print(result: BackendComparison) -> None:
 
 
 def _print_pairs(result: BackendComparison) -> None:
-    """The agreement of every pair of backends, where more than two ran."""
+    """Print the agreement of every pair of backends, if more than two ran."""
     if all(len(model.results) < 3 for model in result.models):
         return
     names = list(dict.fromkeys(row.backend for model in result.models for row in model.results))

@@ -1,4 +1,4 @@
-"""`qviz device`: pack inputs for a device, run them, and read what it returned as recorded results."""
+"""`qviz device`: pack inputs for a device, run the network on them, and read the outputs as recorded results."""
 
 from __future__ import annotations
 

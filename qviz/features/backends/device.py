@@ -1,8 +1,8 @@
-"""Results of a network on another device: pack prepared inputs, run them anywhere, and read what came back.
+"""Results of a network on another device: pack its inputs, run it on the device, and decode the recorded outputs.
 
-pack   prepared inputs, the model and a single-file runner, into a folder that is copied to the device
-run    the same with the runtime of this machine; the runner in the folder is not executed here
-read   check the outputs in the folder and decode them as qviz decodes its own: recorded results
+pack   writes prepared inputs, the model and a runner (one file) into a folder that is copied to the device
+run    does what the runner does on a device, with the runtime of this machine; the runner itself is not executed
+read   checks the outputs in the folder and decodes them as qviz decodes its own; the result is recorded results
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class DevicePack(Result):
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class DeviceRun(Result):
-    """A recording made on this machine. images: their number; ms: mean milliseconds per image of the network alone."""
+    """A recording made on this machine. images: number of images; ms: mean time of the network, ms per image."""
 
     ROWS: ClassVar[str] = "outputs"
 
@@ -94,7 +94,7 @@ class DeviceRun(Result):
 
 @dataclass(frozen=True, slots=True)
 class DeviceModel:
-    """The model that was packed. ran_sha256: hash of the file that ran, which may be compiled; empty if unknown."""
+    """The packed model. ran_sha256: hash of the file that the device ran, maybe a compiled one; empty if unknown."""
 
     name: str
     sha256: str
@@ -142,10 +142,10 @@ class DeviceResults(Result):
 
 
 def device_pack(context: Context, model: LoadedModel, images: Images, folder: Path, *, inner: str = "") -> DevicePack:
-    """Write a folder for a device; it must be new or empty.
+    """Write a folder for a device, which must be new or empty.
 
     Args:
-        inner: Tensors inside the network to be recorded, too: a selection of `inner.selected`; empty for none.
+        inner: Inner tensors that the device should also record, as in `inner.selected`; empty for none.
 
     Raises:
         ImageError: No image can be read, or two have the same name.
@@ -191,7 +191,7 @@ def _described(context: Context, model: LoadedModel, prepared: Prepared) -> tupl
 
 
 def _check_distinct(names: Sequence[str]) -> None:
-    """Raises ImageError if two images have the same name."""
+    """Raise ImageError if two images have the same name."""
     name, count = Counter(names).most_common(1)[0]
     if count > 1:
         raise ImageError(f"{count} images are called {name}; results are told apart by name: give each its own.")
@@ -263,9 +263,9 @@ def device_read(
     """Check the recording in a folder and decode its outputs with the model's own decoder.
 
     Args:
-        outputs: What another tool has recorded with the packed inputs, if the runner of the folder did not run: a file
-            or folder of `qviz.features.backends.tool_outputs`.
-        tensors: A file to be written with all recorded tensors, for `recorded_layers`.
+        outputs: File or folder that another tool recorded with the packed inputs, in a format of
+            `qviz.features.backends.tool_outputs`; None if the runner in the folder made the recording.
+        tensors: File to write with all recorded tensors, which `recorded_layers` reads; None for no file.
         score: Minimum confidence of an object, in [0, 1].
 
     Raises:
@@ -304,7 +304,7 @@ def device_read(
 def _written_to(
     path: Path | None, model: LoadedModel, by_shape: Sequence[int] = ()
 ) -> AbstractContextManager[TensorWriter | None]:
-    """A writer of a file of tensors, or None without a path."""
+    """A writer for a file of tensors, or None if `path` is None."""
     return nullcontext() if path is None else writing(path, model.inspection.graph, by_shape)
 
 
@@ -314,7 +314,7 @@ def _header(manifest: Manifest, device: Device, ignored: tuple[str, ...] = ()) -
 
 
 def _unread(count: int) -> tuple[str, ...]:
-    """A sentence if inner tensors were recorded and not written."""
+    """A sentence on `count` inner tensors that were recorded but not written; empty if there are none."""
     if not count:
         return ()
     return (f"The recording has {plural(count, 'inner tensor')}; --tensors FILE.zip writes them for qviz layers.",)
@@ -323,7 +323,7 @@ def _unread(count: int) -> tuple[str, ...]:
 def _of_tool(
     context: Context, manifest: Manifest, model: LoadedModel, path: Path, tensors: Path | None, score: float
 ) -> DeviceResults:
-    """The results in outputs that another tool has recorded; it tells neither times nor which file it ran."""
+    """The results in outputs that another tool recorded. Such outputs have no times and no hash of the model."""
     graph = model.inspection.graph
     if len(graph.outputs) != len(manifest.outputs):
         raise RecordingError(f"{MANIFEST} has {plural(len(manifest.outputs), 'output')}; the model has others.")
@@ -361,7 +361,7 @@ def _decoded(
     """The objects of all images.
 
     Args:
-        submit: The job that decodes an image, by its number, and the job that reads its tensors if there is a writer.
+        submit: Takes an image's index; returns the job that decodes it and, with a writer, one that reads its tensors.
     """
     objects: list[RecordedObject] = []
     for number, (job, *others) in in_order(context, range(len(manifest.images)), submit):

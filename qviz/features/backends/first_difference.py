@@ -1,7 +1,8 @@
-"""Where two backends of one file first differ: the operator that returns something else, given the same inputs.
+"""Find the first operator for which two backends return different outputs from the same inputs.
 
-The file runs operator by operator on XNNPACK and on other kernels of LiteRT (`qviz.features.layer_error.noise`). A step
-of an integer, or the last bits of a float32, is rounding: each set of kernels rounds ties and sums in its own way.
+The file runs operator by operator on XNNPACK and on other kernels of LiteRT (`qviz.features.layer_error.noise`). A
+difference of one integer step, or in the last bits of a float32, counts as rounding, because each set of kernels
+rounds ties and adds sums in its own way.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from qviz.features.detection.models import LoadedModel
 from qviz.features.layer_error.noise import OTHER_KERNELS, KernelNoise, LayerNoise, noise_budget
 
 MAX_IMAGES = 2
-"""Maximum number of images; for each, every operator runs on every set of kernels."""
+"""Maximum number of images. Every operator is run on each of them with every set of kernels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +25,8 @@ class FirstDifference:
     """The first operator of a file whose output differs between XNNPACK and another backend, given the same inputs.
 
     Attributes:
-        order: Its index in the file; None if every operator returns the same.
-        steps: Largest difference in steps of its scale; None for floats.
+        order: Index of the operator in the file; None if no operator differs.
+        steps: Largest difference in steps of the output's scale; None for floats.
         max_abs: Largest difference of the real values.
         beyond_rounding: Whether only differences beyond rounding count.
     """
@@ -42,7 +43,7 @@ class FirstDifference:
 def first_differences(
     context: Context, model: LoadedModel, images: Images, names: Sequence[str]
 ) -> tuple[FirstDifference, ...]:
-    """For each other set of kernels in `names`, two rows: the first difference, and the first beyond rounding."""
+    """Two rows for each set of kernels in `names` but XNNPACK: the first difference and the first beyond rounding."""
     kernels = [name for name in names if name in OTHER_KERNELS]
     if not kernels:
         return ()

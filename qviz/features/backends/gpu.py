@@ -1,8 +1,8 @@
-"""LiteRT's GPU delegate, in a process of its own with the limits of a worker (`qviz.tflite.gpu`).
+"""LiteRT's GPU delegate, in a separate process with the limits of a worker (`qviz.tflite.gpu`).
 
-It computes through Vulkan, with the driver of a graphics card or else with SwiftShader, a software driver that comes
-with Chromium and runs the delegate's own shaders on the CPU. It computes in float32 here; phones use float16 by
-default.
+The delegate computes through Vulkan. The driver is that of a graphics card or, without one, SwiftShader, a software
+driver that comes with Chromium and runs the delegate's shaders on the CPU. The delegate computes in float32 here;
+phones use float16 by default.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from qviz.structures import Graph
 
 SYSTEM_DRIVERS = ("/etc/vulkan/icd.d", "/usr/share/vulkan/icd.d", "/usr/local/share/vulkan/icd.d")
 NO_GRAPHICS_CARD = re.compile(r"lvp_|lavapipe|swiftshader", re.IGNORECASE)
-"""Names of the system's software drivers, which are not used; the delegate refuses Mesa's."""
+"""Matches software drivers of the system, which are not used, because the delegate refuses Mesa's."""
 SWIFTSHADER = (
     "/usr/lib/chromium",
     "/usr/lib/chromium-browser",
@@ -43,9 +43,9 @@ SWIFTSHADER = (
 PLAYWRIGHT = "~/.cache/ms-playwright"
 POLL_SECONDS = 0.1
 MAX_LINE = 4096
-"""Maximum characters of an answer of the process."""
+"""Maximum number of characters of a line that the process prints."""
 MAX_LOG = 1 << 20
-"""Maximum bytes that are read of the runtime's report."""
+"""Maximum number of bytes that are read from the runtime's log."""
 ADAPTER = re.compile(r"Selected adapter: ([^,\n]{1,100})")
 REFUSED_OPERATOR = re.compile(r"^(?:CUSTOM )?([A-Z][\w.]{1,60}): (.{1,300})$")
 MISSING = (
@@ -64,7 +64,7 @@ class Driver:
 
 @dataclass(frozen=True, slots=True)
 class RefusedOperator:
-    """An operator that runs on the CPU instead. order: None if several operators may be meant."""
+    """An operator that runs on the CPU instead of the GPU. order: its index; None if the log does not identify it."""
 
     op_type: str
     order: int | None
@@ -72,7 +72,7 @@ class RefusedOperator:
 
 
 def drivers(folder: Path) -> Iterator[Driver]:
-    """The Vulkan drivers of this machine, the best first; files that they need are written into `folder`."""
+    """The Vulkan drivers of this machine, the preferred one first. Files that they need are written into `folder`."""
     if names := os.environ.get("VK_DRIVER_FILES") or os.environ.get("VK_ICD_FILENAMES"):
         yield Driver(names[:100], {})
         return
@@ -128,7 +128,7 @@ class GpuNetwork:
         self.refused = refused_operators(log, graph)
 
     def run(self, values: np.ndarray) -> tuple[list[np.ndarray], float]:
-        """(outputs in the file's order, milliseconds). Raises WorkerError."""
+        """(outputs in the file's order, duration in milliseconds). Raises WorkerError."""
         folder, process = Path(self._folder.name), self._process
         assert process is not None and process.stdin is not None
         np.save(folder / "input.npy", values, allow_pickle=False)
@@ -141,7 +141,10 @@ class GpuNetwork:
         return arrays, float(answer["ms"])
 
     def _output(self, path: Path) -> np.ndarray:
-        """An array that the process has written; a hostile model may have taken it over. Raises WorkerError."""
+        """Read an array that the process wrote. It is not trusted: a hostile model may control the process.
+
+        Raises WorkerError.
+        """
         if path.is_symlink() or path.stat().st_size > MAX_ARRAY + HEADER:
             raise WorkerError(f"the GPU process wrote more than {MAX_ARRAY >> 20} MB for one output.")
         try:
@@ -191,7 +194,7 @@ class GpuNetwork:
         return answer
 
     def _line(self) -> str:
-        """The next line of the process; it is ended if it exceeds a limit. Raises WorkerError."""
+        """The next line that the process prints. A process that exceeds a limit is stopped. Raises WorkerError."""
         assert self._process is not None
         end = time.monotonic() + self._seconds
         while True:
@@ -225,7 +228,7 @@ class GpuNetwork:
 
 
 def _pass_on(stream: IO[str], lines: queue.Queue[str]) -> None:
-    """Put the lines of a stream into a queue, and an empty one at its end."""
+    """Put the lines of a stream into a queue, and an empty line at the end of the stream."""
     try:
         while line := stream.readline(MAX_LINE):
             lines.put(line)
@@ -235,7 +238,7 @@ def _pass_on(stream: IO[str], lines: queue.Queue[str]) -> None:
 
 
 def _cause(log: str) -> str:
-    """The line that says why the delegate could not start."""
+    """The line of the log that says why the delegate could not start."""
     lines = [line.strip() for line in log.splitlines() if "plugin" not in line]
     for sign in ("Couldn't load Vulkan", "No adapters", "ERROR: "):
         for line in lines:
@@ -245,7 +248,7 @@ def _cause(log: str) -> str:
 
 
 def refused_operators(log: str, graph: Graph) -> tuple[RefusedOperator, ...]:
-    """The operators that the delegate's report names as running on the CPU, in the order of the report."""
+    """The operators that run on the CPU according to the delegate's log, in the order of the log."""
     lines = iter(log.splitlines())
     rows: list[RefusedOperator] = []
     for line in lines:
@@ -260,7 +263,7 @@ def refused_operators(log: str, graph: Graph) -> tuple[RefusedOperator, ...]:
 
 
 def _refused(kind: str, reason: str, graph: Graph) -> RefusedOperator:
-    """The operator that a line of the report means, by the output's name at the end or as the only one of its kind."""
+    """The operator that a line of the log is about, found by its output's name or as the only one of its kind."""
     ops = [op for op in graph.ops if op.kind == kind]
     text, _, name = reason.rpartition(" ")
     named = [op for op in ops if any(graph.tensors[index].name.split(";")[0] == name for index in op.outputs)]

@@ -1,9 +1,9 @@
 """Tensors inside a network that a device records: which they are, and how arrays of other tools are recognised.
 
-An array belongs to a tensor of the file if it has its name. Signs that a file name cannot have count as `_`; a tensor's
-name may be several names joined with `;`, each of which counts; `_output` at the end does not count, because tools add
-it. An array without such a name belongs to the only tensor left with its shape (sides of 1 aside), if there is just one
-such array; anything else is foreign.
+An array belongs to a tensor of the file if it has the tensor's name. In this comparison, characters other than letters
+and digits count as `_`, a final `_output` is ignored (tools add it), and any one of the names suffices if a tensor's
+name consists of several, joined with `;`. An array whose name matches no tensor belongs to the tensor with the same
+shape (without dimensions of 1), if exactly one such tensor and one such array are left. All other arrays are ignored.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ ALL = "all"
 ORDERS = re.compile(r"[0-9, -]+")
 ADDED = re.compile(r"_output(?:_array)?$")
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
-"""What zipfile raises for an archive that is damaged, encrypted or packed in a way it does not know."""
+"""Errors that zipfile raises if an archive is damaged, encrypted, or compressed with an unknown method."""
 
 
 @dataclass(frozen=True, slots=True)
 class InnerTensor:
-    """An output of an operator. index, order: of the tensor and of the operator in the file."""
+    """An output of an operator. index: index of the tensor in the file; order: index of the operator."""
 
     index: int
     order: int
@@ -41,9 +41,9 @@ class InnerTensor:
 
 
 def inner_tensors(graph: Graph) -> tuple[InnerTensor, ...]:
-    """The outputs of operators that hold real values, have a fixed shape, and a name that no other tensor has.
+    """The outputs of operators that hold real values, have a fixed shape, and have a name that no other tensor has.
 
-    Outputs of the network are among them; those of a post-process, whose rows are objects, are not.
+    Outputs of the network are included. Outputs of a post-process are not, because their rows are objects.
     """
     pairs = [(op, graph.tensors[index]) for op in graph.ops if op.kind != POST_PROCESS for index in op.outputs]
     count = Counter(tensor.name for tensor in graph.tensors)
@@ -58,11 +58,11 @@ def selected(graph: Graph, selection: str) -> tuple[TensorFacts, ...]:
     """The tensors to record besides the outputs of the network.
 
     Args:
-        selection: `all`, operators such as `0-12,40`, or a regular expression that names of tensors contain; empty for
-            none.
+        selection: `all`, indices of operators such as `0-12,40`, or a regular expression that is searched in the names
+            of tensors; empty for none.
 
     Raises:
-        SettingsError: It selects nothing, or is not a regular expression.
+        SettingsError: The selection matches nothing, or is not a valid regular expression.
     """
     if not selection:
         return ()
@@ -85,7 +85,7 @@ def selected(graph: Graph, selection: str) -> tuple[TensorFacts, ...]:
 
 
 def indices_of(graph: Graph, inner: Sequence[TensorFacts]) -> list[int]:
-    """The index of each tensor of a manifest. Raises RecordingError if the model does not have it."""
+    """The index in the file of each inner tensor of a manifest. Raises RecordingError if the model lacks one."""
     by_name = {row.facts.name: row for row in inner_tensors(graph)}
     for facts in inner:
         row = by_name.get(facts.name)
@@ -95,13 +95,13 @@ def indices_of(graph: Graph, inner: Sequence[TensorFacts]) -> list[int]:
 
 
 def read_inner(data: bytes, inner: Sequence[TensorFacts], name: str) -> dict[int, np.ndarray]:
-    """The arrays of one image, by their position in `inner`: those that the device could read.
+    """Position in `inner` -> the recorded array of one image. Tensors that the device could not read are missing.
 
     Args:
-        data: An .npz archive with one array for each tensor, called by its position.
+        data: An .npz archive with arrays that are named by their position in `inner`.
 
     Raises:
-        RecordingError: The archive is damaged, or holds anything else.
+        RecordingError: The archive is damaged, or has other contents.
     """
     arrays = {}
     try:
@@ -118,7 +118,7 @@ def read_inner(data: bytes, inner: Sequence[TensorFacts], name: str) -> dict[int
 
 
 def member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, max_bytes: int, name: str) -> bytes:
-    """The bytes of a file in an archive. Raises RecordingError if it unpacks to more than `max_bytes`."""
+    """The unpacked bytes of a file in an archive. Raises RecordingError if they are more than `max_bytes`."""
     with archive.open(info) as stream:
         data = stream.read(max_bytes + 1)
     if len(data) > max_bytes:
@@ -130,7 +130,7 @@ def member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, max_bytes: int, name
 
 
 def plain(name: str) -> str:
-    """A name with `_` for all signs that a file name cannot have."""
+    """The name with `_` in place of every character that is not a letter or digit."""
     return re.sub(r"[^A-Za-z0-9]", "_", name)
 
 
@@ -155,7 +155,8 @@ def by_shape(shapes: Mapping[str, Sequence[int]], tensors: Sequence[InnerTensor]
     """Name of an array -> the only tensor with its shape, if no other array has it.
 
     Args:
-        shapes: Shape of each array for one image. tensors: those that no name has matched.
+        shapes: Name of an array -> its shape for one image.
+        tensors: The tensors that no array's name matches.
     """
     arrays = Counter(map(sides, shapes.values()))
     owners = Counter(sides(row.facts.shape) for row in tensors)
@@ -164,5 +165,5 @@ def by_shape(shapes: Mapping[str, Sequence[int]], tensors: Sequence[InnerTensor]
 
 
 def sides(shape: Iterable[int]) -> tuple[int, ...]:
-    """A shape without sides of 1, which tools add or leave out."""
+    """A shape without dimensions of 1, which tools add or leave out."""
     return tuple(side for side in shape if side != 1)

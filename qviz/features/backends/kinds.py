@@ -1,4 +1,4 @@
-"""The backends: what computes a .tflite file, whether it is on this machine, and in which precision it computes."""
+"""The backends that can run a .tflite file, their precision, and whether they are installed on this machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ AS_IN_THE_FILE = "integers as in the file, float32 elsewhere"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A backend. part: the optional part of qviz that it needs, or empty."""
+    """A backend. part: the optional part of qviz that it needs; empty if none."""
 
     title: str
     precision: str
@@ -27,18 +27,21 @@ KINDS = {
     "gpu": Kind("GPU delegate", "float32, also for integers; phones use float16 by default"),
     "micro": Kind("TensorFlow Lite Micro", AS_IN_THE_FILE, "micro"),
 }
-"""Name -> backend, in the order in which they run. The others are compared with the first that runs the model."""
+"""Name -> backend, in the order in which they run. All others are compared with the first one that runs the model."""
 
 
 def chosen(names: Sequence[str]) -> tuple[str, ...]:
-    """The named backends, each once, in the given order; all if none is named. Raises SettingsError if unknown."""
+    """The names, each once, in the given order; all backends if `names` is empty.
+
+    Raises SettingsError for an unknown name.
+    """
     if unknown := [name for name in names if name not in KINDS]:
         raise SettingsError(f"{unknown[0][:60]!r} is not a backend; choose from {', '.join(KINDS)}.")
     return tuple(dict.fromkeys(names)) or tuple(KINDS)
 
 
 def missing(name: str) -> str:
-    """The sentence that says what to install for a backend; empty if nothing is missing."""
+    """A sentence that says what to install for a backend; empty if nothing is missing."""
     part = KINDS[name].part
     if not part or optional.is_installed(part):
         return ""

@@ -27,9 +27,9 @@ class Runs:
     """One model on one backend.
 
     Attributes:
-        inferences: Image digest -> detections, of the images that it has run.
+        inferences: Image digest -> detections, for each image that was run.
         refusal: Why the backend does not run the model; empty if it does.
-        unavailable: Whether the reason is the backend itself, so that no other model would run either.
+        unavailable: Whether the refusal is due to the backend itself, so that no other model would run either.
         operators: Operators that the backend leaves to the CPU.
         device: The device on which the model ran; empty for the CPU's kernels.
     """
@@ -44,7 +44,10 @@ class Runs:
 def kernels_job(
     model: Blob, settings: Settings, image: EncodedImage, score: float, kernels: str, threads: int
 ) -> Inference:
-    """In a worker: one model on one image with these kernels of `qviz.tflite.runner`. Raises ImageError, ModelError."""
+    """The detections of a model on one image with these kernels of `qviz.tflite.runner`; runs in a worker.
+
+    Raises ImageError, ModelError.
+    """
     key = model.digest, settings, kernels, threads
     detector: Detector = _DETECTORS.get(key, lambda: Detector(model.read(), settings, threads, False, kernels))
     return replace(detector.detect(decoded(image), score), candidates=None)
@@ -53,7 +56,7 @@ def kernels_job(
 def run_on(
     context: Context, backend: str, model: LoadedModel, images: Iterable[EncodedImage], score: float, skipped: list[str]
 ) -> Runs:
-    """The detections of one model on one backend; an image that fails is left out with a sentence in `skipped`."""
+    """Run one model on one backend. An image that fails is left out, and a sentence about it is added to `skipped`."""
     if backend == "gpu":
         return _on_gpu(context, model, images, score, skipped)
     submit = _submitter(context, backend, model, score)
@@ -83,7 +86,7 @@ def _submitter(
 def _on_gpu(
     context: Context, model: LoadedModel, images: Iterable[EncodedImage], score: float, skipped: list[str]
 ) -> Runs:
-    """What `run_on` returns for the GPU: workers prepare and decode, and a separate process runs the network."""
+    """`run_on` for the GPU: workers prepare inputs and decode outputs, and a separate process runs the network."""
     runs = Runs()
     try:
         network = GpuNetwork(model.blob.path, model.inspection.graph)
@@ -111,7 +114,7 @@ def _on_gpu(
 
 
 def model_is_at_fault(reason: str) -> bool:
-    """Whether the GPU's refusal is about the model rather than about the driver."""
+    """Whether the GPU delegate refuses because of the model, not because of the driver."""
     return not any(word in reason for word in ("Vulkan", "adapter", "driver"))
 
 

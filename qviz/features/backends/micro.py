@@ -1,7 +1,7 @@
-"""TensorFlow Lite Micro (the package tflite_micro), in a worker: the kernels of microcontrollers.
+"""Run a file on the kernels of TensorFlow Lite Micro (the package tflite_micro), made for microcontrollers.
 
-Its interpreter gives the outputs of a post-processing operator no shape. A file that contains NMS is therefore cut
-before that operator: Micro runs the network, and LiteRT's reference kernel runs the operator.
+Micro's interpreter does not report the shapes of a post-processing operator's outputs. A file that contains NMS is
+therefore cut before this operator: Micro runs the network, and LiteRT's reference kernel runs the operator.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from qviz.tflite.runner import Runner
 from qviz.tflite.schema import read_graph
 
 ARENA_BYTES = 256 << 20
-"""Memory in bytes for the interpreter's tensors, enough for any model, because this is not a microcontroller."""
+"""Memory for the interpreter's tensors, in bytes; enough for any model, because this machine has plenty."""
 _NETWORKS = LRUCache[Any](2)
 
 
 class MicroNetwork:
-    """One file on Micro's kernels. Raises ModelError if they refuse it."""
+    """Runs one file on Micro's kernels. Raises ModelError if they refuse it."""
 
     def __init__(self, data: bytes) -> None:
         graph = read_graph(data)
@@ -47,7 +47,7 @@ class MicroNetwork:
         self.milliseconds = 0.0
 
     def run(self, values: np.ndarray) -> list[np.ndarray]:
-        """The outputs, in the file's order. Sets `milliseconds` to the duration of Micro's part alone."""
+        """The outputs, in the file's order. Sets `milliseconds` to the duration of the part that Micro runs."""
         start = time.perf_counter()
         try:
             self._interpreter.set_input(values, 0)
@@ -72,7 +72,7 @@ def _interpreter(data: bytes) -> Any:
 
 
 def micro_job(model: Blob, settings: Settings, image: EncodedImage, score: float) -> Inference:
-    """In a worker: one model on one image. Raises ImageError, ModelError."""
+    """The detections of a model on one image with Micro's kernels; runs in a worker. Raises ImageError, ModelError."""
     key = model.digest, settings
 
     def build() -> tuple[Detector, MicroNetwork]:

@@ -1,7 +1,7 @@
 """The Backends page: a form, the finding, agreement per backend as chart and table, and what each backend refuses.
 
-Overview, Diagnosis and Layers show parts of its last result, if it is of the same models, images and confidence. They
-never start a run.
+Overview, Diagnosis and Layers show parts of the page's last result, if it has the same models, images and confidence.
+They never start a run.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from qviz.ui.page import Page
 
 KIND = "backends"
 MAX_IMAGES = 12
-"""Maximum number of images of one run on the page, spread evenly; slow kernels take a second for each."""
+"""Maximum number of images of one run on the page, spread evenly over all; slow kernels take a second per image."""
 QUICK = ("xnnpack", "builtin")
-"""Backends chosen at first; the others take seconds per image on a machine without a graphics card."""
+"""Backends chosen by default; the others take seconds per image on a machine without a graphics card."""
 
 
 def result_of(here: Page) -> BackendComparison | None:
@@ -42,7 +42,7 @@ def result_of(here: Page) -> BackendComparison | None:
 
 
 def kernel_losses(here: Page, variants: Sequence[LoadedModel]) -> None:
-    """Draw a sentence for each variant of which some kernels lose objects that its file does not lose."""
+    """Draw a sentence for each variant that loses objects only on some kernels, not on its first backend."""
     result = result_of(here)
     names = {variant.name for variant in variants}
     rows = [] if result is None else [row for row in worst_losses(result) if row.name in names and row.by_kernels]
@@ -54,7 +54,7 @@ def kernel_losses(here: Page, variants: Sequence[LoadedModel]) -> None:
 
 
 def _key(here: Page) -> Hashable:
-    """Key of everything that a result depends on, except the backends, which are in the result."""
+    """The key of a result: all that it depends on except the backends, which the result itself lists."""
     shown = tuple((image.digest, image.name) for image in spread(here.workspace.images, MAX_IMAGES))
     return tuple(model.identity for model in _models(here)), shown, here.view.score
 
@@ -120,7 +120,7 @@ def _models(here: Page) -> list[LoadedModel]:
 
 
 def _start(here: Page, names: tuple[str, ...], images: list[EncodedImage]) -> None:
-    """Run these backends; an earlier run of the same models and images is stopped, and its result dropped."""
+    """Run these backends. An earlier run of the same models and images is stopped, and its result is dropped."""
     models, score = _models(here), here.view.score
 
     def run(context: Context) -> BackendComparison:
@@ -135,7 +135,7 @@ def _start(here: Page, names: tuple[str, ...], images: list[EncodedImage]) -> No
 
 
 def _other_losses(here: Page, result: BackendComparison) -> str:
-    """The lost objects of the variants that the finding does not name."""
+    """Sentences on the lost objects of all variants but the one that the finding is about."""
     return with_short_names(here, " ".join(map(losses_sentence, worst_losses(result)[1:])))
 
 

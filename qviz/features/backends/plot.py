@@ -11,7 +11,7 @@ from qviz.features.backends import BackendComparison
 
 
 def figure(result: BackendComparison, names: Mapping[str, str] | None = None) -> go.Figure:
-    """Grouped bars: one group per backend, one bar per model. names: what the legend shows for a model's name."""
+    """Grouped bars: one group per backend, one bar per model. names: model's name -> name shown in the legend."""
     chart = go.Figure()
     for number, model in enumerate(result.models):
         rows = model.results[1:] or model.results

@@ -1,6 +1,6 @@
-"""What workers do if a network runs elsewhere: prepare its input and decode its outputs.
+"""Jobs of workers if the network runs elsewhere: they prepare its input and decode its outputs.
 
-The two steps do the same as `qviz.detector.detect_job`, except that something else runs the network between them.
+Both steps are the same as in `qviz.detector.detect_job`; between them, something else runs the network.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _detector(model: Blob, settings: Settings) -> Detector:
 
 
 def prepare_job(model: Blob, settings: Settings, image: EncodedImage) -> Prepared:
-    """In a worker: the input of a model for one image. Raises ImageError, ModelError."""
+    """The input of a model for one image; runs in a worker. Raises ImageError, ModelError."""
     pixels = decoded(image)
     values, placement = _detector(model, settings).prepare(pixels)
     return Prepared(values, placement, pixels.size)
@@ -50,7 +50,7 @@ def prepare_job(model: Blob, settings: Settings, image: EncodedImage) -> Prepare
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ran:
-    """What a network returned for one image. inner: the inner tensors as an .npz file; None if there are none."""
+    """The outputs of a network for one image. inner: the inner tensors as an .npz file; None if there are none."""
 
     outputs: list[np.ndarray]
     milliseconds: float
@@ -59,7 +59,7 @@ class Ran:
 
 
 def run_job(model: Blob, values: np.ndarray, threads: int, inner: Sequence[TensorFacts] = ()) -> Ran:
-    """In a worker: run a model on one prepared input. Raises ModelError, RecordingError."""
+    """Run a model on one prepared input, in a worker. Raises ModelError, RecordingError."""
     key = model.digest, threads, bool(inner)
     runner: Runner = _RUNNERS.get(key, lambda: Runner(model.read(), threads, keep_all=bool(inner)))
     outputs = runner.run([values])
@@ -74,7 +74,7 @@ def run_job(model: Blob, values: np.ndarray, threads: int, inner: Sequence[Tenso
 
 
 def describe_job(model: Blob, settings: Settings, values: np.ndarray) -> tuple[TensorFacts, tuple[TensorFacts, ...]]:
-    """In a worker: input and outputs of a model, with the shapes that its outputs have on this input.
+    """(facts of a model's input, facts of its outputs), with the shapes of a run on this input; runs in a worker.
 
     Raises ModelError if the outputs alone do not determine the detections.
     """
@@ -98,7 +98,7 @@ def decode_job(
     size: tuple[int, int],
     score: float,
 ) -> Inference:
-    """In a worker: the detections in outputs that any runtime has computed. Raises ModelError."""
+    """Decode outputs that any runtime computed; runs in a worker. Raises ModelError."""
     return _detector(model, settings).decode(list(outputs), placement, size, score)
 
 
@@ -110,7 +110,7 @@ def read_job(
     size: tuple[int, int],
     score: float,
 ) -> Inference:
-    """In a worker: the detections in recorded outputs, (name, .npy bytes, facts) each. Raises RecordingError."""
+    """Decode recorded outputs; runs in a worker. files: (name, .npy bytes, facts) of each. Raises RecordingError."""
     outputs = [read_array(data, facts, name) for name, data, facts in files]
     return decode_job(model, settings, outputs, placement, size, score)
 
@@ -118,18 +118,19 @@ def read_job(
 def run_input_job(
     model: Blob, data: bytes, facts: TensorFacts, name: str, threads: int, inner: Sequence[TensorFacts] = ()
 ) -> Ran:
-    """In a worker: `run_job` on a packed input. Raises RecordingError, ModelError."""
+    """`run_job` on a packed input, the bytes of an .npy file. Raises RecordingError, ModelError."""
     return run_job(model, read_array(data, facts, name), threads, inner)
 
 
 def tensors_job(
     model: Blob, files: Sequence[tuple[str, bytes, TensorFacts]], inner: bytes | None, facts: Sequence[TensorFacts]
 ) -> dict[int, np.ndarray]:
-    """In a worker: tensor of the model -> its recorded values on one image, outputs and inner tensors alike.
+    """Index of each recorded tensor, output or inner tensor -> its values on one image; runs in a worker.
 
     Args:
-        files: The outputs, (name, .npy bytes, facts) each.
-        inner, facts: The recorded inner tensors, and what was to be recorded.
+        files: (name, .npy bytes, facts) of each output.
+        inner: The recorded inner tensors as an .npz file; None if there are none.
+        facts: The inner tensors that the device was asked to record.
 
     Raises:
         RecordingError: An array is damaged, or does not fit the model.

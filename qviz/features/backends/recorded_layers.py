@@ -1,12 +1,12 @@
-"""The error of each operator on a device: tensors that it recorded, against FP32 and against this machine's kernels.
+"""The error of each operator on a device: its recorded tensors against FP32 and against this machine's kernels.
 
-against FP32      the recorded tensor is compared with the reference's; `here_sqnr_db` is that of the same file on the
-                  default kernels of this machine, on the same images
-against kernels   the same tensor of the same file, on the device and here: `kernel_sqnr_db`, `steps`; the local figures
-                  compare the device's output with what the operator returns here for the inputs that the device had
+against FP32      `recorded_sqnr_db` compares the recorded tensor with the reference's tensor. `here_sqnr_db` compares
+                  the same file's tensor on the default kernels of this machine with it, on the same images
+against kernels   `kernel_sqnr_db` and `steps` compare the recorded tensor with the same tensor of the same file here.
+                  The local figures compare it with what the operator returns here for the device's inputs
 
 The figures against kernels are those of `qviz.features.layer_error.noise`, with the device as one of the two sets of
-kernels. SQNR is in dB, higher is better, None where nothing differs or nothing is recorded.
+kernels. SQNR is in dB, higher is better. It is None if nothing differs or nothing is recorded.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class RecordedLayer(LayerNoise):
     """One operator whose output a device recorded.
 
     Attributes:
-        recorded_sqnr_db: The device's output against FP32, in dB.
-        here_sqnr_db: This machine's output against FP32, in dB, on the same images.
-        matched_by: `name` or `shape`: how the array was recognised.
+        recorded_sqnr_db: SQNR of the device's output against FP32, in dB.
+        here_sqnr_db: SQNR of this machine's output against FP32 on the same images, in dB.
+        matched_by: How the array was recognised: `name` or `shape`.
     """
 
     recorded_sqnr_db: float | None
@@ -59,8 +59,8 @@ class RecordedLayers(Result):
 
     Attributes:
         operators: Number of the variant's operators whose outputs can be compared.
-        layers: Those that the recording covers, in the order of the file.
-        images: Number of images measured: those that were recorded and are given.
+        layers: The operators whose outputs were recorded, in the order of the file.
+        images: Number of measured images, i.e. of the given images that were recorded.
         ignored: Names of recorded arrays that belong to no tensor of the variant.
     """
 
@@ -96,7 +96,14 @@ class RecordedLayers(Result):
 
 @dataclass(slots=True)
 class RecordedSums:
-    """Sums over images: of each operator against kernels and, on the device and here, against FP32."""
+    """Sums over images for each operator.
+
+    Attributes:
+        kernels: Operator -> the device's output compared with this machine's kernels.
+        recorded: Operator -> the device's output compared with FP32.
+        here: Operator -> this machine's output compared with FP32.
+        operators: Number of operators whose outputs can be compared.
+    """
 
     kernels: dict[int, NoiseSums] = field(default_factory=dict)
     recorded: dict[int, ErrorSums] = field(default_factory=dict)
@@ -121,15 +128,15 @@ def recorded_layers(
     recording: bytes,
     name: str,
 ) -> RecordedLayers:
-    """Compare the tensors that a device recorded with FP32's, and with those of the same file here.
+    """Compare the tensors that a device recorded with FP32's tensors and with the same file's tensors on this machine.
 
     Args:
-        images: The images that were recorded; others are left out.
-        recording: A file that `device_read` wrote with `tensors`. name: its name, for messages.
+        images: The images that were recorded; other images are left out.
+        recording: Bytes of a file that `device_read` wrote (argument `tensors`).
+        name: Name of the file, for messages.
 
     Raises:
-        RecordingError: The file is damaged, was recorded with another model or other inputs, or none of the images is
-            given.
+        RecordingError: The file is damaged, was recorded with another model or other inputs, or has none of the images.
         ImageError: No image can be read.
         ModelError: One of the models has no layers.
 
@@ -192,7 +199,10 @@ def _sqnr(sums: Mapping[int, ErrorSums], order: int) -> float | None:
 def recorded_job(
     pair: Pair, image: EncodedImage, recording: Blob, header: TensorRecording, number: int
 ) -> RecordedSums:
-    """In a worker: the sums of one image. number: of the image in the recording. Raises RecordingError, ImageError."""
+    """The sums of one image; runs in a worker. number: index of the image in the recording.
+
+    Raises RecordingError, ImageError.
+    """
     networks = paired_networks(pair)
     reference_input, variant_input = networks.inputs(decoded(image))
     if input_digest(variant_input) != header.images[number].input_sha256:
@@ -211,7 +221,7 @@ def recorded_sums(
     arrays: Mapping[int, np.ndarray],
     image: str,
 ) -> RecordedSums:
-    """The sums of one image. arrays: tensor of the variant -> recorded values, in the file's type or as float32."""
+    """The sums of one image. arrays: index of the tensor -> recorded values, in the file's type or as float32."""
     stepper, tensors = networks.variant, networks.variant.graph.tensors
     here = stepper.run([variant_input], keep=activations(stepper))
     typed = {

@@ -1,16 +1,16 @@
-"""A device recording: a folder that `qviz device pack` writes and a device completes.
+"""A device recording: a folder that `qviz device pack` writes and to which a device adds its outputs.
 
-manifest.json       model, input, outputs, settings, and one entry per image: what was packed
+manifest.json       what was packed: model, input, outputs, settings, and one entry per image
 model.tflite        the model
 inputs/00000.npy    the prepared input tensor of each image
 run_on_device.py    the runner, to be started on the device
-recording.json      written there: the device, and the hashes of what it returned
+recording.json      written by the runner: the device, and the hashes of the files that it wrote
 outputs/00000-0.npy the output tensors of each image, in the order of the file
 inner/00000.npz     tensors inside the network, if they were to be recorded: `qviz.features.backends.inner`
 
 The folder is not trusted when it comes back. Both documents are checked field by field. Files have fixed names, so no
-path of a document is ever opened; links that lead out of the folder are refused. Arrays are read without pickle, within
-the size that the manifest gives them, and compared with their hashes. No code in the folder is executed.
+path from a document is opened; links that lead out of the folder are refused. Arrays are read without pickle, are not
+larger than the manifest says, and must have the recorded hashes. No code in the folder is executed.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from qviz.structures.json_document import NotJson, parse_json
 FORMAT = 1
 MANIFEST, RECORDING, MODEL, RUNNER = "manifest.json", "recording.json", "model.tflite", "run_on_device.py"
 MAX_DOCUMENT = 64 << 20
-"""Maximum bytes of a JSON document."""
+"""Maximum size of a JSON document, in bytes."""
 MAX_ARRAY = 256 << 20
-"""Maximum bytes of an output tensor whose shape the file leaves open."""
+"""Maximum size of an output tensor with open dimensions, in bytes."""
 MAX_IMAGES = 20_000
 HEADER = 4096
-"""Maximum bytes of an .npy file in addition to its values."""
+"""Maximum size of an .npy file's header, in bytes."""
 DTYPES = frozenset({"float32", "float16", "int8", "uint8", "int16", "int32", "int64", "bool"})
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class TensorFacts:
-    """A tensor. shape: -1 for an open dimension; scale, zero_point: None unless it is quantized per tensor."""
+    """Facts about a tensor. shape: -1 for an open dimension; scale, zero_point: None unless quantized per tensor."""
 
     name: str
     shape: tuple[int, ...]
@@ -67,7 +67,7 @@ class PackedModel:
 
 @dataclass(frozen=True, slots=True)
 class PackedImage:
-    """One image; its prepared input is `file`, in which it lies at pixel * scale + offset, in (x, y)."""
+    """One image. Its prepared input is `file`; a pixel (x, y) lies in the input at pixel * scale + offset."""
 
     name: str
     width: int
@@ -80,11 +80,11 @@ class PackedImage:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What was packed.
+    """The contents of a packed folder.
 
     Attributes:
-        settings: The complete settings of the model, labels included.
-        inner: Tensors inside the network that are to be recorded, too.
+        settings: The complete settings of the model, with its labels.
+        inner: Tensors inside the network that the device should also record.
     """
 
     format: int
@@ -98,7 +98,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """The device that computed the outputs. delegate: empty if none was chosen (the runtime may have a default)."""
+    """The device that computed the outputs. delegate: empty if none was chosen; the runtime may still use a default."""
 
     name: str
     runtime: str
@@ -108,7 +108,7 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class OutputFile:
-    """One output tensor of one image, or all its inner tensors."""
+    """A file with one output tensor of an image, or with all inner tensors of an image."""
 
     file: str
     sha256: str
@@ -127,7 +127,7 @@ class RecordedImage:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What the device returned. model_sha256: hash of the file that it ran, which may be compiled for it."""
+    """The document that the runner writes. model_sha256: hash of the file that ran, which may be a compiled one."""
 
     format: int
     manifest_sha256: str
@@ -137,22 +137,22 @@ class Recording:
 
 
 def input_name(number: int) -> str:
-    """The file of an image's prepared input."""
+    """Name of the file with an image's prepared input."""
     return f"inputs/{number:05d}.npy"
 
 
 def output_name(number: int, position: int) -> str:
-    """The file of one output of an image."""
+    """Name of the file with one output of an image."""
     return f"outputs/{number:05d}-{position}.npy"
 
 
 def inner_name(number: int) -> str:
-    """The file of the inner tensors of an image."""
+    """Name of the file with the inner tensors of an image."""
     return f"inner/{number:05d}.npz"
 
 
 def tensor_facts(tensor: Tensor, shape: tuple[int, ...]) -> TensorFacts:
-    """The tensor with the shape that it had in a run; sides that the file leaves open stay open."""
+    """The facts of a tensor, with the shape that it had in a run. Dimensions that are open in the file stay open."""
     is_open = len(tensor.shape) == len(shape) and -1 in tensor.shape
     sides = tuple(-1 if is_open and tensor.shape[axis] == -1 else side for axis, side in enumerate(shape))
     quantization = tensor.per_tensor
@@ -169,7 +169,7 @@ def array_bytes(values: np.ndarray) -> bytes:
 
 
 def input_digest(values: np.ndarray) -> str:
-    """sha256 of a prepared input as an .npy file, as in the manifest."""
+    """sha256 of a prepared input, stored as an .npy file; the manifest has the same hash."""
     return digest_of(array_bytes(values))
 
 
@@ -193,7 +193,7 @@ def read_array(data: bytes, facts: TensorFacts, name: str) -> np.ndarray:
 
 
 class RecordingFolder:
-    """Reads and writes the files of one folder. Raises RecordingError for anything that does not fit."""
+    """Reads and writes the files of one folder. Raises RecordingError for files that are missing or do not fit."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -202,7 +202,7 @@ class RecordingFolder:
 
     @classmethod
     def create(cls, path: Path) -> RecordingFolder:
-        """A new, empty folder."""
+        """Create the folder, or use it if it exists and is empty."""
         try:
             path.mkdir(parents=True, exist_ok=True)
             if any(path.iterdir()):
@@ -230,7 +230,7 @@ class RecordingFolder:
         return path.read_bytes()
 
     def manifest(self) -> tuple[Manifest, str]:
-        """(what was packed, sha256 of the document)."""
+        """(manifest, sha256 of its document)."""
         data = self.read(MANIFEST, MAX_DOCUMENT)
         manifest = read_document(Manifest, data, MANIFEST)
         if not 0 < len(manifest.images) <= MAX_IMAGES:
@@ -261,7 +261,7 @@ class RecordingFolder:
         return data
 
     def recording(self, manifest: Manifest, manifest_sha256: str) -> Recording:
-        """What the device returned, in the manifest's order."""
+        """The document that the runner wrote, with the images in the manifest's order."""
         recording = read_document(Recording, self.read(RECORDING, MAX_DOCUMENT), RECORDING)
         if recording.manifest_sha256 != manifest_sha256:
             raise RecordingError(
@@ -332,7 +332,7 @@ class RecordingFolder:
 
 
 def read_document(hint: type[T], data: bytes, name: str) -> T:
-    """A JSON document of the current format, checked field by field. Raises RecordingError."""
+    """Read a JSON document of the current format and check each field. Raises RecordingError."""
     try:
         content = parse_json(data)
         version = content.get("format") if isinstance(content, dict) else None
@@ -355,7 +355,7 @@ def _check_names(document: str, names: Iterable[tuple[str, str]]) -> None:
 
 
 def byte_size(facts: TensorFacts) -> int:
-    """Bytes of a tensor; MAX_ARRAY if its shape is open, and never more."""
+    """Size of a tensor in bytes; MAX_ARRAY if its shape is open or it is larger."""
     if -1 in facts.shape:
         return MAX_ARRAY
     return min(math.prod(facts.shape) * np.dtype(facts.dtype).itemsize, MAX_ARRAY)

@@ -1,10 +1,11 @@
-"""The tensors of a recording in one file, which `qviz device read --tensors` writes and the analysis of layers reads.
+"""The tensors of a recording in one zip archive, written by `qviz device read --tensors` and read by `recorded_layers`.
 
 recording.json    the model, the device, the images and the tensors: a `TensorRecording`
-00000/00012.npy   tensor 12 of image 0: in the type of the file, or float32 if the device computed in other steps
+00000/00012.npy   tensor 12 of image 0: in the type of the .tflite file, or as float32 if its values are not on the
+                  steps of that file
 
-It is a zip archive, and it is not trusted when it is read: the document is checked field by field, each array against
-the model's tensor, without pickle and within its size.
+The archive is not trusted when it is read. The document is checked field by field. Arrays are read without pickle and
+must have the type and shape of the model's tensor.
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ from qviz.structures.archive import open_zip
 
 FORMAT = 1
 NAME, SHAPE = "name", "shape"
-"""How an array was recognised."""
+"""The ways to recognise an array: values of `RecordedTensor.matched_by`."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedTensor:
-    """One tensor. index: in the file of the model; matched_by: `name` or `shape`."""
+    """One tensor. index: its index in the model; matched_by: how it was recognised, `name` or `shape`."""
 
     index: int
     name: str
@@ -63,7 +64,7 @@ class RecordedInput:
 
 @dataclass(frozen=True, slots=True)
 class TensorRecording:
-    """What a file of recorded tensors holds.
+    """The document that describes a file of recorded tensors.
 
     Attributes:
         model_sha256: Hash of the .tflite file that was packed.
@@ -80,7 +81,7 @@ class TensorRecording:
 
 
 class TensorWriter:
-    """Writes the arrays of one image after another. names: tensor -> name of the array, where a shape matched it."""
+    """Writes recorded arrays image by image. matched_by_shape: indices of tensors that were recognised by shape."""
 
     def __init__(self, archive: zipfile.ZipFile, graph: Graph, matched_by_shape: Sequence[int] = ()) -> None:
         self._archive, self._by_shape = archive, frozenset(matched_by_shape)
@@ -89,7 +90,7 @@ class TensorWriter:
         self._images = 0
 
     def add(self, arrays: Mapping[int, np.ndarray]) -> None:
-        """Write the next image. arrays: tensor of the model -> values. Raises RecordingError if tensors are missing."""
+        """Write the next image. arrays: index of the tensor -> values. Raises RecordingError if tensors are missing."""
         rows = tuple(
             RecordedTensor(index, self._facts[index].name, arrays[index].dtype.name, self._matched_by(index))
             for index in sorted(arrays)
@@ -115,7 +116,7 @@ class TensorWriter:
 
 @contextmanager
 def writing(path: Path, graph: Graph, matched_by_shape: Sequence[int] = ()) -> Iterator[TensorWriter]:
-    """A writer of a new file, which replaces `path` when all is written. Raises RecordingError."""
+    """A writer for a new file that replaces `path` when all is written. Raises RecordingError."""
     part = path.with_name(f"{path.name}.part")
     try:
         try:
@@ -129,7 +130,7 @@ def writing(path: Path, graph: Graph, matched_by_shape: Sequence[int] = ()) -> I
 
 
 def member_name(image: int, tensor: int) -> str:
-    """The file of one tensor of one image in the archive."""
+    """Name of the archive's file for one tensor of one image."""
     return f"{image:05d}/{tensor:05d}.npy"
 
 
@@ -148,7 +149,7 @@ def read_recording(path: Path) -> bytes:
 
 
 def described(context: Context, blob: Blob, name: str) -> TensorRecording:
-    """What a file holds. name: that of the file, for messages. Raises RecordingError."""
+    """The document of a file of recorded tensors. name: name of the file, for messages. Raises RecordingError."""
     try:
         return context.wait(context.engine.submit(header_job, blob))
     except RecordingError as error:
@@ -156,7 +157,7 @@ def described(context: Context, blob: Blob, name: str) -> TensorRecording:
 
 
 def header_job(blob: Blob) -> TensorRecording:
-    """In a worker: the document of a file. Raises RecordingError, whose message begins after the file's name."""
+    """The document of a file; runs in a worker. Raises RecordingError; its message continues the file's name."""
     try:
         with open_zip(blob.read()) as archive:
             data = member(archive, archive.getinfo(RECORDING), MAX_DOCUMENT, "The archive")
@@ -177,7 +178,10 @@ def header_job(blob: Blob) -> TensorRecording:
 
 
 def image_tensors(blob: Blob, header: TensorRecording, number: int, graph: Graph) -> dict[int, np.ndarray]:
-    """In a worker: tensor -> its values on one image. Raises RecordingError if a tensor does not fit the model."""
+    """Index of each tensor -> its values on one image; runs in a worker.
+
+    Raises RecordingError if a tensor does not fit the model.
+    """
     facts = {row.index: row.facts for row in inner_tensors(graph)}
     arrays: dict[int, np.ndarray] = {}
     try:

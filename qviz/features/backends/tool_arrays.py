@@ -1,7 +1,7 @@
-"""Arrays of other tools in the type and shape of the model's tensors: outputs, and tensors inside the network.
+"""Convert arrays of other tools to the types and shapes of the model's tensors.
 
-An output is converted to the type that the model gives it. A tensor inside the network stays float32 if the device
-computed in other steps than those of the file; values on the file's steps become its integers.
+An output is converted to its type in the model. The values of a tensor inside the network become integers of the file
+if they are multiples of the tensor's scale; otherwise they stay float32.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from qviz.formatting import listed, plural
 from qviz.limits import limits
 
 ON_A_STEP = 0.01
-"""Largest distance of a real value from an integer's, in steps, up to which it is that integer."""
+"""A real value that is at most this far from an integer's value, in steps, becomes that integer."""
 
 
 def finite(name: str, values: np.ndarray) -> np.ndarray:
-    """The values. Raises RecordingError if one is NaN or infinite."""
+    """Return the values unchanged. Raises RecordingError if one is NaN or infinite."""
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise RecordingError(f"holds NaN or infinite values in {name[:80]!r}; no usable output was computed.")
     return values
 
 
 def typed(name: str, values: np.ndarray, facts: TensorFacts) -> tuple[np.ndarray, str]:
-    """(the values in the type of the output, a remark if that changes them). Raises RecordingError."""
+    """(values in the type of the output, a remark if the conversion changes them). Raises RecordingError."""
     finite(name, values)
     dtype = np.dtype(facts.dtype)
     if values.dtype == dtype:
@@ -43,7 +43,10 @@ def typed(name: str, values: np.ndarray, facts: TensorFacts) -> tuple[np.ndarray
 
 
 def real_or_typed(name: str, values: np.ndarray, facts: TensorFacts) -> np.ndarray:
-    """The values of an inner tensor in the type of the file, or as float32. Raises RecordingError."""
+    """The values of an inner tensor in its type in the file or, if they are not on its steps, as float32.
+
+    Raises RecordingError.
+    """
     finite(name, values)
     if values.dtype == np.dtype(facts.dtype):
         return values
@@ -68,7 +71,7 @@ def _other_type(name: str, values: np.ndarray, facts: TensorFacts, what: str) ->
 
 
 def shaped(name: str, values: np.ndarray, facts: TensorFacts, images: int) -> np.ndarray:
-    """(images, *shape) of the values of all images. Sides of 1 may be added or missing, as ST's tools do."""
+    """The values of all images, reshaped to (images, *shape). Dimensions of 1 may be added or missing (ST's tools)."""
     if values.ndim == 0 or values.shape[0] != images:
         count = values.shape[0] if values.ndim else 1
         raise RecordingError(
@@ -88,7 +91,7 @@ def shaped(name: str, values: np.ndarray, facts: TensorFacts, images: int) -> np
 
 
 def _opened(shape: Sequence[int], sides: Sequence[int]) -> tuple[int, ...]:
-    """The shape with the open sides filled in; sides: those that are not 1."""
+    """The shape with its open dimensions filled in. sides: the dimensions of the array that are not 1."""
     rest = iter(sides)
     return tuple(1 if side == 1 else next(rest) for side in shape)
 
@@ -98,8 +101,8 @@ class InnerArrays:
     """The tensors inside a network that a tool recorded.
 
     Attributes:
-        arrays: Tensor of the model -> (images, *shape).
-        matched_by_shape: Those that were recognised by their shape.
+        arrays: Index of the tensor in the model -> (images, *shape) values.
+        matched_by_shape: Indices of the tensors that were recognised by their shape.
         ignored: Names of arrays that belong to no tensor.
     """
 
@@ -126,8 +129,8 @@ def inner_arrays(
     """The arrays that belong to tensors inside the network. Raises RecordingError if one does not fit its tensor.
 
     Args:
-        shapes: Name of each array that is no output -> its shape for one image; None if the file does not say.
-        read: Returns the values of an array for all images, which are to have the shape of a tensor.
+        shapes: Name of each array that is not an output -> its shape for one image; None if the file does not say.
+        read: Takes the name of an array and the tensor that it belongs to; returns its values for all images.
     """
     matched = by_name(shapes, tensors)
     used = {row.index for row in matched.values()}

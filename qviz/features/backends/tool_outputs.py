@@ -10,9 +10,10 @@ Result_N/NAME.raw     a folder as qnn-net-run and snpe-net-run write it: float32
 
 Other arrays are tensors inside the network if their names or shapes say so (`qviz.features.backends.inner`).
 
-None of them names its images. Where an .npz file holds the inputs too (under the input's name, or as m_inputs_1), they
-must be those that were packed; otherwise only the number of images, and names, types and shapes of the outputs can be
-checked. Files are not trusted: they are parsed in a worker, without pickle, within the size that the manifest gives.
+None of these formats names the images. If an .npz file also holds the inputs (under the input's name, or as
+m_inputs_1), they must be the packed ones. Otherwise only the number of images, and the names, types and shapes of the
+outputs can be checked. Files are not trusted: they are parsed in a worker, without pickle, and with limits on their
+size that follow from the manifest.
 """
 
 from __future__ import annotations
@@ -49,21 +50,22 @@ NPZ, HUB, ST, RAW = "NumPy archive", "Qualcomm AI Hub", "ST Edge AI", "Qualcomm 
 ST_OUTPUT = re.compile(r"c_outputs(?:_(\d+))?")
 ST_OTHER = re.compile(r"[mc]_(?:inputs|outputs|labels)(?:_\d+)?")
 PLAIN_FILTERS = frozenset({1, 2, 3})
-"""HDF5's own filters: deflate, shuffle and checksum. Others would be loaded as plugins."""
+"""Filters that HDF5 contains: deflate, shuffle and checksum. Other filters would be loaded as plugins."""
 MAX_MEMBERS = 4096
 NO_INPUTS = "It holds no inputs, so the order of its images could not be checked."
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a file must hold.
+    """What a file must or may hold.
 
     Attributes:
         images: Number of images.
-        outputs, names: The outputs of the model, and the names that each may have.
-        input, input_names: The same of the input, which a file may hold, too.
+        outputs: The outputs of the model, all of which must be in the file.
+        names: For each output, the names that its array may have.
+        input, input_names: The input, which may be in the file, and the names that its array may have.
         inputs: sha256 of the packed input of each image, as an .npy file.
-        inner: Tensors inside the network, which a file may hold, too.
+        inner: Tensors inside the network, which may be in the file.
     """
 
     images: int
@@ -76,7 +78,7 @@ class Expected:
 
     @classmethod
     def of(cls, manifest: Manifest, graph: Graph) -> Expected:
-        """What a recording of a packed folder must hold. graph: the model that was packed."""
+        """What a recording of a packed folder must hold. graph: the graph of the packed model."""
         names = {index: name for name, index in graph.signature.items()}
         outputs = tuple(
             tuple(filter(None, (names.get(index, ""), facts.name, f"output_{position}")))
@@ -90,9 +92,13 @@ class Expected:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ToolOutputs:
-    """The outputs in a file. tool: what wrote it; outputs: (images, *shape) for each output; remarks: sentences.
+    """The outputs in a file.
 
-    inner: tensors inside the network, if the file holds any.
+    Attributes:
+        tool: The tool that wrote the file.
+        outputs: (images, *shape) values of each output.
+        remarks: Sentences on what was converted, ignored or could not be checked.
+        inner: Tensors inside the network, if the file holds any.
     """
 
     tool: str
@@ -130,7 +136,10 @@ def tool_outputs(context: Context, path: Path, expected: Expected) -> ToolOutput
 
 
 def npz_job(blob: Any, expected: Expected) -> ToolOutputs:
-    """In a worker: the outputs in an .npz file, by name or as ST Edge AI numbers them. Raises RecordingError."""
+    """The outputs in an .npz file, recognised by name or by ST Edge AI's numbers; runs in a worker.
+
+    Raises RecordingError.
+    """
     try:
         with open_zip(blob.read()) as archive:
             members = _members(archive)
@@ -160,7 +169,7 @@ def npz_job(blob: Any, expected: Expected) -> ToolOutputs:
 
 
 def hub_job(blob: Any, expected: Expected) -> ToolOutputs:
-    """In a worker: the outputs in an .h5 file of Qualcomm AI Hub. Raises RecordingError."""
+    """The outputs in an .h5 file of Qualcomm AI Hub; runs in a worker. Raises RecordingError."""
     import h5py
 
     try:
@@ -198,7 +207,7 @@ def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
 
 
 def _numbered(matches: Mapping[str, re.Match[str]], expected: Expected) -> list[str]:
-    """ST's names in the order of the outputs, which it counts from 1."""
+    """The names of ST's arrays, in the order of the outputs. ST counts outputs from 1."""
     numbers = sorted((int(match[1] or 1), name) for name, match in matches.items())
     if [number for number, _ in numbers] != list(range(1, len(expected.outputs) + 1)):
         raise RecordingError(
@@ -209,7 +218,7 @@ def _numbered(matches: Mapping[str, re.Match[str]], expected: Expected) -> list[
 
 
 def _named(names: Iterable[str], expected: Expected) -> list[str]:
-    """The name of each output in a file, in the model's order; tools write _ for signs that a file name cannot have."""
+    """The name of each output's array in a file, in the model's order. Tools write _ for other characters in names."""
     present: dict[str, str] = {}
     for name in names:
         present.setdefault(plain(name), name)
@@ -228,7 +237,10 @@ def _named(names: Iterable[str], expected: Expected) -> list[str]:
 
 
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, expected: Expected) -> np.ndarray:
-    """An array of the archive; no more is unpacked than all images of the largest tensor need in float64."""
+    """An array of the archive; it may have the size of the largest tensor for all images in float64.
+
+    Raises RecordingError for a larger one.
+    """
     inner = (row.facts for row in expected.inner)
     largest = max(map(byte_size, (*expected.outputs, expected.input, *inner)))
     max_bytes = min(8 * expected.images * largest + HEADER, limits().archive_mb << 20)
@@ -248,7 +260,7 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, expected: Expe
 def _check_inputs(
     archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], expected: Expected
 ) -> tuple[str, ...]:
-    """Compare the inputs in an archive, if it has any, with the packed ones. Returns remarks. Raises RecordingError."""
+    """Check that inputs in an archive, if it has any, are the packed ones. Returns remarks. Raises RecordingError."""
     name = next((name for name in expected.input_names if name in members), None)
     if name is None:
         return (NO_INPUTS,)
@@ -295,7 +307,7 @@ def _hard(h5py: Any, parent: Any, key: str, hint: type) -> Any:
 
 
 def _dataset(h5py: Any, group: Any, number: int, facts: TensorFacts) -> np.ndarray:
-    """One output of one image; its size is checked before it is unpacked."""
+    """One output of one image. Its size is checked before it is unpacked."""
     dataset = _hard(h5py, group, f"batch_{number}", h5py.Dataset)
     properties = dataset.id.get_create_plist()
     filters = {properties.get_filter(n)[0] for n in range(properties.get_nfilters())}
@@ -313,7 +325,10 @@ def _dataset(h5py: Any, group: Any, number: int, facts: TensorFacts) -> np.ndarr
 
 
 def _of_folder(folder: RecordingFolder, expected: Expected) -> ToolOutputs:
-    """Result_0/NAME.raw, ... of qnn-net-run. Raw bytes need no parser, so no worker."""
+    """The outputs in a folder that qnn-net-run wrote, Result_0/NAME.raw and so on.
+
+    Raw bytes need no parser, so they are not read in a worker.
+    """
     results = [path.name for path in folder.path.glob("Result_*")]
     if len(results) != expected.images:
         raise RecordingError(

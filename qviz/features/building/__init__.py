@@ -3,9 +3,9 @@
     recipe + float network (+ ranges of its activations) -> a .tflite file, read again and run once
 
 `RECIPES` and `ALGORITHMS` list what can be built; `check` raises an error before anything runs if a recipe does not fit
-a network. `quantize` does everything for one variant; searches that build many variants of one source call `calibrate`
-once and then `start_building` on workers of their own. TensorFlow and litert-quantizer are imported inside functions
-that run in workers.
+a network. `quantize` does everything for one variant. A search that builds many variants of one source calls
+`calibrate` once, starts its own workers with `builders`, and then calls `start_building` for each variant. TensorFlow
+and litert-quantizer are imported inside functions that run in workers.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ def quantize(
     keep_ranges: bool = False,
     cures: Sequence[str] = (),
 ) -> Built:
-    """Build one variant, in a worker process of its own.
+    """Build one variant, in a worker process that is started for this call.
 
     Args:
         recipe: A name of `RECIPES`.
         calibration: Images to measure ranges on; those that cannot be read are left out and named in the result.
         measured: Ranges measured earlier on this source, to be used instead of measuring them on images.
-        ranges: Method that computes one range from those of all images; a name in `METHODS`.
+        ranges: Method that combines a tensor's ranges on all images into one; a name in `METHODS`.
         keep_ranges: Whether to measure ranges even if the recipe does not need them, for later use as `measured`.
         cures: Names in `CURES`; each of them needs images.
 
     Returns:
-        The variant; its `data` is the .tflite file, its `ranges` are those it was calibrated with.
+        The variant. Its `data` is the .tflite file; its `ranges` are the ranges it was calibrated with.
 
     Raises:
         Cancelled, ImageError, ModelError, WorkerError.
@@ -73,7 +73,7 @@ def quantize(
 
 
 def needs_ranges(source: Source, recipe: str, options: Options, ranges: str, images: int) -> bool:
-    """Whether ranges are measured before building; TensorFlow's converter reads the images itself."""
+    """Whether ranges are measured before building. TensorFlow's converter needs none: it reads the images itself."""
     row = recipe_of(recipe)
     return row.needs_calibration and builder_of(row, source.kind, options, ranges, images) is Builder.LITERT_QUANTIZER
 
@@ -81,8 +81,8 @@ def needs_ranges(source: Source, recipe: str, options: Options, ranges: str, ima
 def read_calibration(paths: Sequence[Path]) -> tuple[Calibration | None, list[EncodedImage]]:
     """(ranges, no images) if the path is one .json file, else (None, images).
 
-    The file is one that `qviz quantize --save-ranges` wrote or that came with a rescue's recipe. Raises QuantizeError,
-    ImageError.
+    The .json file was written by `qviz quantize --save-ranges`, or is the recipe that `qviz rescue` saved. Raises
+    QuantizeError, ImageError.
     """
     if len(paths) != 1 or paths[0].suffix != ".json":
         return None, list(load_images(paths))

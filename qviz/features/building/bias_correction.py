@@ -8,7 +8,7 @@ The plain method can ruin a network, because the mean error of a clipped channel
 on YOLOX-nano: AP falls from 19.8 to 1.9). Therefore:
 
 * only values inside the range count, and a channel with a share of more than `MAX_CLIPPED` outside is not corrected;
-* convolutions that no further convolution follows (the head) are not corrected;
+* the last convolutions of the network (the head) are not corrected;
 * a convolution's correction is undone if the error of its output on held-out images does not fall;
 * corrections are accepted block by block, and only if the SQNR of the head's convolutions on held-out images grows.
   (The network's outputs would be too coarse a measure, because boxes and scores often share one scale there.)
@@ -36,22 +36,22 @@ from qviz.tflite.stepper import Stepper, changed_piece
 KINDS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D"})
 MAX_CLIPPED = 0.001
 MIN_VALUES = 32
-"""Minimum number of a channel's values inside its range for computing their mean error."""
+"""A channel is only corrected if at least this many of its values are inside its range."""
 POSITIONS = 1024
 """Maximum number of output positions per tensor and image that are compared."""
 MIN_FALL = 0.99
 """A correction is kept if the convolution's squared error falls to at most this fraction."""
 BLOCKS = 6
 MIN_GAIN_DB = 0.2
-"""Growth of the mean SQNR, in dB, from which a block of corrections is accepted."""
+"""A block of corrections is accepted if the mean SQNR grows by at least this many dB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Corrected:
-    """What `correct_biases` changed.
+    """The result of `correct_biases`.
 
     Attributes:
-        data: The file; the same bytes if no block was accepted.
+        data: The corrected file; the given bytes if no block was accepted.
         layers: Orders of the convolutions with corrected biases.
         declined: Orders of the convolutions whose correction did not help on held-out images.
         before_db, after_db: Mean SQNR of the channels of the head's convolutions on held-out images.
@@ -208,7 +208,7 @@ class _Walk:
     def _corrected(
         self, number: int, order: int, results: Sequence[dict[int, np.ndarray]]
     ) -> tuple[np.ndarray, list[dict[int, np.ndarray]]] | None:
-        """(corrected integer biases, the step's results with them); None if the error on held-out images stays."""
+        """(corrected integer biases, the step's results with them); None if held-out images do not improve."""
         op = self.graph.ops[order]
         tensor, bias = self.graph.tensors[op.outputs[0]], _bias(self.graph, op)
         assert bias is not None and bias.quantization is not None and tensor.quantization is not None
@@ -234,7 +234,7 @@ class _Walk:
 
 
 def _sample(values: np.ndarray) -> np.ndarray:
-    """Values of an output, (positions, channels), at most `POSITIONS` positions spread evenly."""
+    """The values of an output at no more than `POSITIONS` evenly spread positions, (positions, channels)."""
     rows = values.reshape(-1, values.shape[-1])
     return rows[:: -(-len(rows) // POSITIONS)]
 

@@ -22,7 +22,7 @@ from qviz.tflite.schema import read_graph
 from qviz.tflite.scheme import CONVERSIONS
 
 LARGEST_BIAS = 2.0**30
-"""Size of a bias in steps after its scale was raised: half of int32, which leaves room for the sum of products."""
+"""Largest bias, in steps, after scales are raised: half of int32's maximum, to leave room for the sum of products."""
 
 
 def with_fitting_biases(data: bytes, float_data: bytes, float_graph: Graph) -> bytes:
@@ -61,7 +61,7 @@ def _weights_and_bias(graph: Graph, op: Op) -> list[Tensor]:
 
 
 def _raise_scales(model: Any, graph: Graph, op: Op, real_weights: np.ndarray, real_bias: np.ndarray) -> None:
-    """Write the weights and the bias of one operator again, on the smallest scales that fit both.
+    """Quantize the weights and the bias of one operator again, with the smallest scales that fit both.
 
     Args:
         real_weights, real_bias: The values in the float file.

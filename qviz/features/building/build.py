@@ -42,11 +42,11 @@ _BITS = {"float32": 32, "float16": 16, "int8": 8, "uint8": 8, "int16": 16, "int4
 
 
 def builders(workers: int = 1) -> LocalEngine:
-    """Worker processes that do nothing but build.
+    """Start worker processes that only build variants.
 
     Building takes longer than the time limit of an engine's jobs (the converter needs 0.3 s per image to calibrate),
-    and TensorFlow's memory is freed when these workers end. They import litert-quantizer first, so that the first
-    variant does not wait a second for it.
+    and TensorFlow's memory is freed when these workers end. Each worker imports litert-quantizer when it starts, which
+    takes a second.
 
     Raises InputError if litert-quantizer or TensorFlow is not installed.
     """
@@ -95,7 +95,7 @@ def build_job(
     settings: Settings,
     images: Sequence[EncodedImage] = (),
 ) -> Built:
-    """In a worker: build a variant with litert-quantizer or TensorFlow's converter (`builder_of`).
+    """Build a variant with litert-quantizer or TensorFlow's converter (`builder_of`); runs in a worker.
 
     Raises QuantizeError.
     """
@@ -142,7 +142,7 @@ def checked(data: bytes, recipe: Recipe) -> Graph:
 
 
 def _check_constants(graph: Graph) -> None:
-    """Raises ModelError for a constant whose length does not fit its type, e.g. float values declared as integers."""
+    """Raise ModelError for a constant whose length does not fit its type, e.g. float values declared as integers."""
     for tensor in graph.tensors:
         bits = _BITS.get(tensor.dtype)
         if tensor.constant and bits and tensor.bytes != (expected := math.ceil(math.prod(tensor.shape) * bits / 8)):

@@ -6,12 +6,13 @@ joined in the order of the images. One calibration serves every recipe of its mo
 Each image yields two numbers per tensor, the ends of its range. They are kept for every image (1 MB for 500 images), so
 that the method that combines them can be chosen afterwards without running the network again:
 
-mean            mean over the images of each image's smallest value, and of its largest; the images' order does not
-                matter. minmax is used instead for the network's inputs, whose pixels would be clipped, and for tensors
-                of fewer than `FEW` values, of which too large a share would be clipped
+mean            from the mean of the images' smallest values to the mean of their largest values. The order of the
+                images does not matter. For the network's inputs and for tensors of fewer than `FEW` values, minmax is
+                used instead, because the mean would clip pixels, or too large a share of few values
 minmax          smallest and largest value over all images: one unusual image makes the steps coarse for all others
 moving_average  low <- 0.95 low + 0.05 low of the next image, as litert-quantizer does; the order of the images matters
-percentile      mean over the images of each image's quantiles, which cut both ends: robust to single outliers
+percentile      like mean, but of each image's quantiles instead of its smallest and largest value, so that single
+                outliers do not matter
 
 Values that are not finite are left out, as are values beyond 3e38 (paddings with "minus infinity").
 """
@@ -52,7 +53,7 @@ DEFAULT_METHOD = "mean"
 """Chosen by measurement: `docs/cures.md`, `python -m benchmarks range_methods`."""
 SMOOTHING = 0.95
 PERCENTILE = 99.99
-"""Percentage of a tensor's values that are below the upper end of its range, and also of those above the lower end."""
+"""Percentage of a tensor's values below the upper end of its range; as many are above the lower end."""
 MAX_PERCENTILE_VALUES = 1 << 17
 """Maximum number of values of one tensor, spread evenly over it, from which a percentile is computed."""
 BLOCK = 64
@@ -107,7 +108,7 @@ def joined(parts: Sequence[ImageRanges]) -> ImageRanges:
 
 
 def range_of(values: np.ndarray, use_quantiles: bool) -> tuple[float, float]:
-    """Lowest and highest value of one tensor, or its quantiles; NaN if no value is finite."""
+    """(lowest, highest) finite value of one tensor, or two quantiles instead; (NaN, NaN) if no value is finite."""
     if use_quantiles:
         flat = values.reshape(-1)
         flat = flat[:: -(-flat.size // MAX_PERCENTILE_VALUES) or 1]
@@ -125,8 +126,8 @@ def range_of(values: np.ndarray, use_quantiles: bool) -> tuple[float, float]:
 def _low_quantile(values: np.ndarray) -> float:
     """The value above which `PERCENTILE` per cent of the values lie, as `numpy.quantile` interpolates it.
 
-    It is ten times as fast, because only the k smallest values are sorted out: the values are divided into blocks, and
-    the k-th smallest of the blocks' minima is a bound that the k smallest values do not exceed.
+    This is ten times as fast as `numpy.quantile`, because it only sorts values that can be among the k smallest. The
+    values are divided into blocks; the k smallest values do not exceed the k-th smallest of the blocks' minima.
     """
     position = (1 - PERCENTILE / 100) * (values.size - 1)
     before = int(position)
@@ -147,10 +148,10 @@ class Calibration:
     Attributes:
         ranges: Tensor name -> (low, high).
         images: Number of images on which the ranges were measured.
-        method: Method that computed them from the images' ranges, a name in `METHODS`.
+        method: Method that combined the images' ranges, a name in `METHODS`.
         model: Digest of the float32 .tflite file on which they were measured.
-        extremes: Tensor name -> smallest and largest value on any image, for 16-bit activations, whose steps are fine
-            enough for that range; empty in files of earlier versions.
+        extremes: Tensor name -> (smallest, largest) value on any image. 16-bit activations use these ranges, because
+            their steps are fine enough. Empty if read from a file that an earlier version of qviz wrote.
         skipped: A sentence for each image that could not be read.
         seconds: Duration of the measurement; None if the ranges were read from a file.
     """
@@ -169,7 +170,7 @@ class Calibration:
         return digest_of_json(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
-        """The document that `qviz quantize --save-ranges` writes."""
+        """The JSON document that `qviz quantize --save-ranges` writes."""
         ranges, extremes = ({name: list(ends) for name, ends in rows.items()} for rows in (self.ranges, self.extremes))
         facts = {"model": self.model, "method": self.method, "images": self.images}
         return {**facts, "ranges": ranges, "extremes": extremes}
@@ -193,7 +194,7 @@ class Calibration:
 
 
 def check_method(method: str) -> None:
-    """Raises QuantizeError if the method is not in `METHODS`."""
+    """Raise QuantizeError if the method is not in `METHODS`."""
     if method not in METHODS:
         raise QuantizeError(f"{method!r} is not a method for ranges; choose one of {', '.join(METHODS)}.")
 
@@ -224,7 +225,7 @@ def calibration_of(measured: ImageRanges, model: str, method: str = "minmax") ->
 
 
 def _summed_up(lows: np.ndarray, highs: np.ndarray, method: str) -> tuple[float, float]:
-    """(low, high) from the ranges of all images. lows, highs: (images,)."""
+    """(low, high) of one tensor, from its ranges on all images. lows, highs: (images,)."""
     if method == "minmax":
         return float(lows.min()), float(highs.max())
     if method in ("mean", "percentile"):
@@ -240,13 +241,13 @@ def _moving_average(values: np.ndarray) -> float:
 
 
 IMAGES_PER_JOB = 4
-"""Few enough to divide the work evenly among the workers, enough to outweigh the round trip to a worker."""
+"""Images per job: few, so that all workers get equal work, but enough to outweigh sending a job to a worker."""
 
 
 def calibrate(
     context: Context, source: Source, images: Collection[EncodedImage], method: str = DEFAULT_METHOD
 ) -> Calibration:
-    """The ranges of a source's activations. Raises Cancelled, QuantizeError, ModelError, WorkerError."""
+    """Measure the ranges of a source's activations. Raises Cancelled, QuantizeError, ModelError, WorkerError."""
     start = time.perf_counter()
     model = context.engine.share(source.float_data, source.float_digest)
     measured = measure_ranges(context, model, source.settings, images, method)
@@ -256,9 +257,9 @@ def calibrate(
 def measure_ranges(
     context: Context, model: Blob, settings: Settings, images: Collection[EncodedImage], method: str = "minmax"
 ) -> ImageRanges:
-    """The ranges of activations on each image; `calibration_of` combines them. Raises Cancelled, QuantizeError.
+    """Measure the ranges of all activations on each image; `calibration_of` combines them.
 
-    model: a float32 .tflite file.
+    model: a float32 .tflite file. Raises Cancelled, QuantizeError.
     """
     check_method(method)
     waiting: deque[tuple[int, Future[ImageRanges]]] = deque()
@@ -283,7 +284,7 @@ def _chunks(images: Iterable[EncodedImage]) -> Iterator[tuple[EncodedImage, ...]
 
 
 def ranges_job(model: Blob, settings: Settings, images: Sequence[EncodedImage], method: str = "minmax") -> ImageRanges:
-    """In a worker: the range of every float activation on each image."""
+    """The range of every float activation on each image; runs in a worker."""
     graph, runner = warm_runner(model)
     rows, skipped, digests = [], [], []
     for image in images:
@@ -308,7 +309,7 @@ def image_ranges(
     skipped: Sequence[str] = (),
     digests: Sequence[str] = (),
 ) -> ImageRanges:
-    """The ranges of several images. rows: what `ranges_of_last_run` returned for each image."""
+    """The ranges of several images in one object. rows: for each image, the result of `ranges_of_last_run`."""
     names = tuple(tensor.name for tensor in activations(graph))
     ends = np.array(rows, np.float32).reshape(len(rows), len(names), 2)
     small = (tensor.name for tensor in activations(graph) if math.prod(tensor.shape) < FEW)
@@ -318,7 +319,7 @@ def image_ranges(
 
 @lru_cache(maxsize=2)
 def warm_runner(model: Blob) -> tuple[Graph, Runner]:
-    """(graph, runner that preserves all tensors), cached for the next job on this model."""
+    """(graph, runner that preserves all tensors) of a model; cached for the next job of this worker."""
     data = model.read()
     return with_unique_tensor_names(read_graph(data)), Runner(data, keep_all=True)
 
@@ -331,7 +332,7 @@ def activations(graph: Graph) -> list[Tensor]:
 
 
 def network_input(image: EncodedImage, settings: Settings, tensor: Tensor) -> np.ndarray:
-    """The input tensor for an image, with its corruption applied. Raises ImageError, QuantizeError."""
+    """The values of the input tensor for an image, with its corruption applied. Raises ImageError, QuantizeError."""
     if not (settings.mean and settings.std and settings.channels and settings.resize):
         raise QuantizeError("The model's preprocessing is unknown; give mean, std, channels and resize.")
     spec = InputSpec(settings.mean, settings.std, settings.channels, settings.resize)
@@ -364,10 +365,10 @@ def hessians(data: bytes, settings: Settings, images: Sequence[EncodedImage]) ->
 def clipped_job(
     model: Blob, settings: Settings, images: Sequence[EncodedImage], lows: np.ndarray, highs: np.ndarray
 ) -> np.ndarray:
-    """In a worker: the share of each activation's values outside its range, (images, tensors) in [0, 1].
+    """The share of each activation's values outside its range, (images, tensors) in [0, 1]; runs in a worker.
 
-    lows, highs: (images, tensors), as in `ImageRanges`. A range whose end is NaN clips nothing. Raises ImageError where
-    an image cannot be read.
+    lows, highs: (images, tensors), as in `ImageRanges`. A range with a NaN end clips nothing. Raises ImageError if an
+    image cannot be read.
     """
     graph, runner = warm_runner(model)
     shares = np.zeros(lows.shape)

@@ -100,7 +100,7 @@ def _add_wide_operators(parser: argparse.ArgumentParser) -> None:
 
 
 class _ListRecipes(argparse.Action):
-    """Prints the tables of recipes and algorithms and exits, like --version."""
+    """Prints the tables of recipes and algorithms and then exits, as `--version` does."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         from qviz.features.building.recipes import ALGORITHMS, RECIPES

@@ -1,7 +1,7 @@
 """Checks before anything runs: whether a recipe fits a network, and which operators stay in float.
 
-Each failed check raises a `QuantizeError` of one or two sentences. `graph` is always that of the float32 .tflite file,
-to which other formats are converted.
+Each failed check raises a `QuantizeError` of one or two sentences. In all functions, `graph` is the graph of the
+float32 .tflite file; other formats are converted to such a file first.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def builder_of(recipe: Recipe, kind: SourceKind, options: Options, method: str =
 
 
 def check(recipe: Recipe, graph: Graph, options: Options = Options()) -> None:
-    """Raises QuantizeError if the recipe or the options do not fit the network or each other."""
+    """Raise QuantizeError if the recipe or the options do not fit the network or each other."""
     graph = with_unique_tensor_names(graph)
     _check_source(recipe, graph)
     _check_options(recipe, options)
@@ -64,7 +64,7 @@ def check(recipe: Recipe, graph: Graph, options: Options = Options()) -> None:
 def check_calibration(
     recipe: Recipe, model: str, options: Options, calibration: Calibration | None, images: int
 ) -> None:
-    """Raises QuantizeError if ranges or images are missing, or the ranges belong to another model.
+    """Raise QuantizeError if ranges or images are missing, or if the ranges belong to another model.
 
     model: digest of the float32 .tflite file.
     """
@@ -81,14 +81,18 @@ def check_calibration(
 
 
 def operators_in_float(graph: Graph, options: Options) -> dict[int, str]:
-    """Operator that the options keep in float -> the reason. Raises QuantizeError if an option matches none."""
+    """Index of each operator that the options keep in float -> the reason.
+
+    Raises QuantizeError if an option matches no operator.
+    """
     return _chosen(graph, options.keep_float, options.keep_orders, "kept by --keep-float", "kept by --keep-operators")
 
 
 def wide_operators(graph: Graph, options: Options) -> dict[int, str]:
-    """Operator that the options give 16-bit activations -> the reason. Raises QuantizeError if an option matches none.
+    """Index of each operator that the options give 16-bit activations -> the reason.
 
-    Operators of kinds that cannot have 16-bit activations are included, although they will keep 8 bits.
+    Operators of kinds that cannot have 16-bit activations are included, although they will keep 8 bits. Raises
+    QuantizeError if an option matches no operator.
     """
     return _chosen(graph, options.wide, options.wide_orders, "--wide", "--wide-operators")
 
@@ -96,7 +100,10 @@ def wide_operators(graph: Graph, options: Options) -> dict[int, str]:
 def _chosen(
     graph: Graph, patterns: Iterable[str], numbers: Iterable[int], by_name: str, by_number: str
 ) -> dict[int, str]:
-    """Operator -> the reason, with the option that chose it. by_name, by_number: how the reason begins."""
+    """Index of each matching operator -> the reason, which names the option.
+
+    by_name, by_number: how the reason begins if a pattern or a number matched.
+    """
     reasons: dict[int, str] = {}
     for pattern in patterns:
         orders = [op.order for op in graph.ops if _matches(pattern, op, graph)]
@@ -113,7 +120,7 @@ def _chosen(
 
 
 def _check_wide(recipe: Recipe, graph: Graph, options: Options, in_float: Collection[int]) -> None:
-    """Raises QuantizeError if 16-bit activations of some operators do not fit the recipe or the network."""
+    """Raise QuantizeError if 16-bit activations of some operators do not fit the recipe or the network."""
     wide = wide_operators(graph, options)
     if not wide:
         return

@@ -1,8 +1,8 @@
 """The cures that `quantize` can apply while it builds a variant.
 
-split_head and equalize change the float file before ranges are measured; the others change the built file. All except
-split_head run the network on some of the calibration images and make only changes with a measurable gain (see the
-modules of the same names).
+`split_head` and `equalize` change the float file before ranges are measured; the others change the built file. All
+except `split_head` run the network on some of the calibration images and only make changes with a measured gain. Each
+cure is explained in the module that implements it.
 """
 
 from __future__ import annotations
@@ -43,11 +43,9 @@ MIN_IMAGES = 2
 
 
 def cures_of(cures: str | Iterable[str]) -> tuple[str, ...]:
-    """The names of cures from an iterable or from text such as `equalize,round_weights`, without repetition.
+    """The names of cures, each once and in the order of `CURES`.
 
-    They are in the order of `CURES`.
-
-    Raises QuantizeError for an unknown name.
+    cures: names, or text such as `equalize,round_weights`. Raises QuantizeError for an unknown name.
     """
     names = cures.split(",") if isinstance(cures, str) else cures
     chosen = {name.strip() for name in names} - {""}
@@ -57,7 +55,7 @@ def cures_of(cures: str | Iterable[str]) -> tuple[str, ...]:
 
 
 def check_cures(cures: Collection[str], recipe: Recipe, images: int) -> None:
-    """Raises QuantizeError if a cure does not fit the recipe, or images are missing."""
+    """Raise QuantizeError if a cure does not fit the recipe, or if images are missing."""
     if set(cures) - {"split_head"} and images < MIN_IMAGES:
         count = "none is" if images == 0 else "1 is"
         raise QuantizeError(f"Cures need the calibration images themselves, at least {MIN_IMAGES}; {count} given.")
@@ -80,10 +78,10 @@ def chosen_images(images: Sequence[EncodedImage]) -> list[EncodedImage]:
 def prepared(
     context: Context, workers: Engine, source: Source, images: Sequence[EncodedImage], cures: Collection[str]
 ) -> tuple[Source, tuple[str, ...]]:
-    """(source after the cures that come before building, what each cure changed). Raises what `quantize` raises.
+    """Apply the cures that change the float file: (changed source, a sentence per cure on what it changed).
 
-    The source becomes a float32 .tflite file, because only files that litert-quantizer builds from one have the same
-    operators.
+    The source becomes a float32 .tflite file: litert-quantizer builds from it, and only its files have the same
+    operators as their source. Raises the same errors as `quantize`.
     """
     changes: tuple[str, ...] = ()
     if "split_head" in cures:
@@ -105,7 +103,7 @@ def mended(
     images: Sequence[EncodedImage],
     cures: Collection[str],
 ) -> Built:
-    """The variant after the cures that come after building. Raises what `quantize` raises."""
+    """The variant after the cures that change the built file. Raises the same errors as `quantize`."""
     after = [name for name in cures if name not in BEFORE]
     if not after:
         return built
@@ -131,7 +129,7 @@ def _float_source(source: Source, data: bytes) -> Source:
 
 
 def equalize_job(model: Blob, settings: Settings, images: Sequence[EncodedImage]) -> tuple[bytes, str]:
-    """In a worker: (the equalized float32 file, what changed). Raises QuantizeError, ModelError."""
+    """(equalized float32 file, a sentence on what changed); runs in a worker. Raises QuantizeError, ModelError."""
     data = model.read()
     result = equalize(data, _inputs(data, settings, images))
     return result.data, str(result)
@@ -145,9 +143,10 @@ def mend_job(
     images: Sequence[EncodedImage],
     cures: Collection[str],
 ) -> tuple[bytes, tuple[str, ...]]:
-    """In a worker: (the built file after the cures that come after building, what each cure changed).
+    """Apply the cures that change the built file: (changed file, a sentence per cure on what it changed).
 
-    data: the built file; model: the float32 file that it was built from. Raises QuantizeError, ModelError.
+    data: the built file; model: the float32 file that it was built from. Runs in a worker. Raises QuantizeError,
+    ModelError.
     """
     float_data, sentences = model.read(), []
     inputs = _inputs(float_data, settings, images)

@@ -10,7 +10,7 @@ channels of an output share one scale, so activations and weights are balanced:
     share[c] = peak[c] / max(peak)                     peak[c]: largest |activation| of the channel on the images
     weight[c] = max over outputs o of max|W2[o, c]| / max|W2[o]|
     s[c] = share[c]                                    second convolution depthwise
-    s[c] = sqrt(share[c] / weight[c]) / its maximum    else; both balanced
+    s[c] = sqrt(share[c] / weight[c]) / its maximum    second convolution full
 
 ReLU6 clips at 6 whatever the channel's scale, so the network computes the same only while no value reaches 6: channels
 that stay below 4 on the images are scaled up to 4 at most (`RELU6_ROOM`), others are not scaled. Channels cannot be
@@ -38,12 +38,12 @@ CHANNELWISE = frozenset(
 """Operators that compute f(x s) = f(x) s for s > 0, channel by channel. PAD fills with zeros."""
 CONVOLUTIONS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D"})
 MIN_GAIN = 4.0
-"""A pair is changed if a channel in it is scaled up by at least this factor (2 bits); a smaller one gains little."""
+"""A pair is only changed if some channel is scaled up by at least this factor (2 bits); less would gain little."""
 MAX_GAIN = 256.0
 RELU6_ROOM = 1.5
-"""How many times larger than on the images values may become before ReLU6 clips them."""
+"""Values may become this many times as large as on the images before ReLU6 clips them."""
 TOLERANCE = 1e-4
-"""Largest difference of an output before and after, relative to the largest value of the output."""
+"""Largest permitted change of an output, relative to the largest value of the output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +64,10 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Equalized:
-    """What `equalize` changed.
+    """The result of `equalize`.
 
     Attributes:
-        data: The float32 file; the same bytes if nothing was changed.
+        data: The changed float32 file; the given bytes if nothing was changed.
         pairs: The pairs that were changed.
         even: Orders of convolutions whose channels already have about equal ranges.
         refused: Orders of convolutions that cannot be equalized -> the reason.
@@ -233,7 +233,7 @@ def _peaks(data: bytes, inputs: Iterable[np.ndarray], tensors: Iterable[int]) ->
 
 
 class _Constants:
-    """Weights and biases with the changes made so far, as a convolution may belong to two pairs."""
+    """Weights and biases with the changes made so far; they accumulate, because a convolution may be in two pairs."""
 
     def __init__(self, data: bytes, graph: Graph) -> None:
         self._data, self._graph = data, graph
@@ -246,7 +246,7 @@ class _Constants:
         return self.changed[tensor.index]
 
     def scale(self, chain: Chain, scales: np.ndarray) -> None:
-        """Divide each channel by its scale in the first convolution and multiply it in the second."""
+        """Divide each channel's weights and bias by its scale in the first convolution; multiply them in the second."""
         weights, bias = _weights(self._graph, chain.first), _bias(self._graph, chain.first)
         shape = (-1, 1, 1, 1) if chain.first.kind == "CONV_2D" else (1, 1, 1, -1)
         self.changed[weights.index] = self.of(weights) / scales.reshape(shape)
@@ -261,10 +261,7 @@ class _Constants:
 
 
 def _scales(chain: Chain, peaks: np.ndarray, values: _Constants) -> np.ndarray:
-    """The factor by which each channel is divided, (channels,), at most 1.
-
-    It is 1 for channels that are always zero or never read.
-    """
+    """The number by which each channel is divided, (channels,), at most 1; 1 for channels always zero or never read."""
     top = float(peaks.max())
     alive = peaks > 0
     if not top > 0 or not np.isfinite(top):

@@ -1,4 +1,4 @@
-"""How much two versions of one network differ at the tensors in which the network ends."""
+"""How much two versions of one network differ at the network's end tensors."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def real_values(tensor: Tensor, values: np.ndarray) -> np.ndarray:
 
 
 def end_tensors(graph: Graph) -> list[int]:
-    """Tensors at which two versions of a network are compared: its outputs, or the inputs of a custom operator there.
+    """Indices of the tensors at which two versions of a network are compared: its outputs.
 
-    A custom operator such as TFLite_Detection_PostProcess sorts and drops boxes, so that its output rows do not
-    correspond.
-    Integers that represent no real values are left out.
+    If a custom operator writes an output, the inputs of that operator are taken instead. Operators such as
+    TFLite_Detection_PostProcess sort and drop boxes, so the rows of their outputs do not correspond. Integer tensors
+    that represent no real values are left out.
     """
     ends: dict[int, None] = {}
     for index in graph.outputs:
@@ -33,9 +33,15 @@ def end_tensors(graph: Graph) -> list[int]:
 
 
 def largest_difference(data: bytes, other: bytes, inputs: Iterable[np.ndarray], tensors: Sequence[int]) -> float:
-    """Largest difference of these float tensors between two files, relative to the tensor's largest value.
+    """The largest difference of a float tensor between two files, relative to the tensor's largest value.
 
-    data, other: files with the same tensors; inputs: inputs of the network to run both on. Raises ModelError.
+    Args:
+        data, other: Two files with the same tensors.
+        inputs: The network's inputs on which both are run.
+        tensors: Indices of the tensors to compare.
+
+    Raises:
+        ModelError: A file cannot be run.
     """
     first, second = Runner(data), Runner(other)
     worst = 0.0

@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 DAMPING = 0.01
-"""Fraction of the mean diagonal that is added to it, so that inputs that hardly vary do not decide the rounding."""
+"""This fraction of the diagonal's mean is added to the diagonal, so that nearly constant inputs do not dominate."""
 BLOCK = 64
-"""Number of inputs after which the compensation is applied to all later inputs at once."""
+"""Inputs per block: errors of a block are compensated in all later blocks at once."""
 SHRINK = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
-"""Factors of the scale that are tried."""
+"""Factors by which scales are multiplied on trial."""
 
 
 def rounded(weights: np.ndarray, moments: np.ndarray, scales: np.ndarray, largest: int) -> np.ndarray:
@@ -47,7 +47,7 @@ def _factor(moments: np.ndarray) -> np.ndarray:
 
 
 def smaller_scales(weights: np.ndarray, moments: np.ndarray, scales: np.ndarray, largest: int) -> np.ndarray:
-    """The scale of each output, times the factor in `SHRINK` with the smallest error when rounding to the nearest."""
+    """Each output's scale times the factor in `SHRINK` with which plain rounding has the smallest error."""
     best, smallest_error = scales, np.full(scales.shape, np.inf)
     for factor in SHRINK:
         candidate = scales * factor

@@ -1,4 +1,4 @@
-"""Build a variant of the reference in the browser; it joins the session's models at once."""
+"""Build a variant of the reference in the browser. The new variant is added to the session's models at once."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ OTHER = "Other images"
 def choose_images(
     here: Page, container: DeltaGenerator, key: str, label: str = "Calibration images"
 ) -> tuple[str, tuple[EncodedImage, ...]]:
-    """Let the user choose the sample's calibration views, the session's images, or drop other images.
+    """Let the user choose images: the sample's calibration views, the session's images, or other dropped files.
 
     key: prefix of the widgets' keys. Returns (name of the choice, its images). Raises ImageError.
     """
@@ -73,16 +73,16 @@ def _choices(here: Page) -> list[str]:
 
 MAX_TEXT = 500
 MAX_ORDERS_TEXT = 20
-"""Characters of operator numbers in a variant's name."""
+"""Maximum number of characters for operator numbers in a variant's name."""
 USUAL_IMAGES = 50
-"""With fewer calibration images than this, the form advises to use more."""
+"""The form advises to use more images if there are fewer calibration images than this."""
 FLOAT_IO = "float"
 _ORDERS = re.compile(r"[0-9]+(-[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What is requested. ranges: method that computes the ranges; cures: names in `building.cures.CURES`."""
+    """What the user chose to build. ranges: method in `METHODS`; cures: names in `building.cures.CURES`."""
 
     recipe: Recipe
     options: Options
@@ -98,7 +98,7 @@ class Choice:
     def name(self, reference: str) -> str:
         """File name of the variant: the reference's name, the recipe, and what differs from the defaults.
 
-        It has no commas, because these separate names in URLs.
+        The name has no commas, because commas separate names in URLs.
         """
         parts = [self.options.algorithm] if self.options.algorithm != "minmax" else []
         parts += [f"{self.options.io} in and out"] if self.options.io != FLOAT_IO else []
@@ -177,9 +177,9 @@ def _wide_text(column: DeltaGenerator) -> str:
 
 
 def parse_operators(text: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """(operator numbers, regular expressions that match exactly the given names). Raises SettingsError.
+    """Split the text of a form's field: (operator numbers, regular expressions that match exactly the given names).
 
-    Names are escaped: a regular expression from outside could block the server.
+    Names are escaped, because a user's own regular expression could block the server. Raises SettingsError.
     """
     orders: set[int] = set()
     names = []
@@ -220,10 +220,10 @@ class NewVariant:
     """The variant that this session requested last.
 
     Attributes:
-        reference: Digest of the model it is made from.
-        begin: Starts the job that makes it; also used to start again after an error or a cancellation.
-        name: Name of the file.
-        digest: Digest of the file, once it is one of the session's models.
+        reference: Digest of the model that the variant is made from.
+        begin: Starts the job that makes the variant, also again after an error or a cancellation.
+        name: Name of the variant's file.
+        digest: Digest of the variant's file; empty until it is one of the session's models.
     """
 
     reference: str
@@ -246,7 +246,7 @@ def _measured_ranges() -> LRUCache[Calibration]:
 
 
 def refusal(reference: LoadedModel, choice: Choice) -> str:
-    """The reason why this cannot be built; empty if it can. Nothing is run."""
+    """The reason why the choice cannot be built; empty if it can. Only checks; runs nothing."""
     try:
         check(choice.recipe, source_of(reference).graph, choice.options)
         if choice.images:
@@ -352,7 +352,7 @@ def full(current: Workspace) -> str:
 
 
 def join(data: bytes, name: str) -> str:
-    """Add a file to the session's models and return its digest. A file that is there already keeps its name."""
+    """Add a file to the session's models, unless it is one of them already, and return its digest."""
     digest = digest_of(data)
     current = workspace.current()
     if digest not in {source.digest for source in current.models}:

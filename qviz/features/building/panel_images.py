@@ -1,4 +1,4 @@
-"""Images to calibrate or train with besides those of the session: the sample's, and photos dropped for the purpose."""
+"""Images to calibrate or train with, other than the session's: the sample's views, and photos dropped for this."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def sample_views() -> list[EncodedImage]:
 
 
 def dropped(key: str) -> tuple[EncodedImage, ...]:
-    """The photos dropped into an uploader of their own; the session keeps them. Raises ImageError."""
+    """Draw an uploader and return the photos dropped into it; the session keeps them. Raises ImageError."""
     with uploads.zone_of(key, "Drop photos, or a zip of them"):
         zone, photos = f"{key}-files", f"{key}-photos"
 

@@ -2,8 +2,8 @@
 
 litert-quantizer turns a float32 .tflite file into a quantized one. Its own calibration is not run: it receives qviz's
 ranges. Operators that stay in float (`conditions.operators_in_float`) are passed by their exact names, which
-litert-quantizer forms by joining the names of an operator's outputs, each followed by a semicolon. It treats all
-outputs of the network alike.
+litert-quantizer forms by joining the names of an operator's outputs, each followed by a semicolon. Either all outputs
+of the network stay in float, or none.
 
 TensorFlow's converter turns a SavedModel or a Keras file into a quantized .tflite file. It calibrates by itself with
 min-max ranges, on images prepared as for inference. Outputs of a TFLite_Detection_PostProcess stay in float even where
@@ -81,7 +81,10 @@ def quantize_tflite(
 
 
 def _add_rules(quantizing: Any, graph: Graph, recipe: Recipe, options: Options) -> None:
-    """Add rules: 8 bits for all operators, then the recipe's bits and algorithm where supported. Later rules win."""
+    """Add rules: 8 bits for all operators, then the recipe's bits and algorithm where supported.
+
+    If two rules apply to an operator, the later one counts.
+    """
     from litert_quantizer.qtyping import TFLOperationName as Name
 
     if recipe.scheme is Scheme.FLOAT16:
@@ -118,7 +121,7 @@ def _half_precision() -> list[dict[str, Any]]:
 
 
 def _set_ends(quantizing: Any, recipe: Recipe, options: Options, float_ends: tuple[bool, bool]) -> None:
-    """Make inputs and outputs float or unsigned; signed integers need no rule of their own."""
+    """Add the rules that make inputs and outputs float or unsigned. Signed integers are the default and need none."""
     from litert_quantizer import qtyping
 
     if recipe.activation_bits is None:

@@ -1,7 +1,10 @@
 """Recipes and algorithms: what each one builds, what it needs and what it cannot do.
 
-Recipes are named after schemes (`qviz.structures.Scheme`), with the bits of the weights where there is a choice.
-weights      int8 and int4 weights are symmetric, with one scale per channel (blockwise: one per block of its inputs)
+Recipes are named after schemes (`qviz.structures.Scheme`). The name includes the bits of the weights if a scheme has
+recipes with different ones.
+
+weights      int8 and int4 weights are symmetric, with one scale per channel, or per block of a channel's inputs if
+             the recipe is blockwise
 activations  8 bits are asymmetric, 16 bits symmetric; both have one scale per tensor
 kinds        the supported operators by their names in TensorFlow Lite's schema, as in litert-quantizer 0.11's default
              policy and algorithm manager (a test compares the tables with the installed package)
@@ -37,7 +40,7 @@ TRANSPOSE TRANSPOSE_CONV UNPACK"""
 WIDE_KINDS = frozenset(_WIDE.split())
 """Operators that can have 16-bit activations beside 8-bit weights."""
 REWRITTEN = frozenset({"HARD_SWISH"})
-"""Operators without a 16-bit kernel that are rewritten as operators that have one (`wide`)."""
+"""Operators without a 16-bit kernel that are replaced by operators with one, see `wide`."""
 
 
 class Builder(StrEnum):
@@ -53,7 +56,7 @@ ONLY_LITERT_QUANTIZER = (Builder.LITERT_QUANTIZER,)
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One row of `RECIPES`. Searches and forms read everything they need about a recipe from its row.
+    """One row of `RECIPES`, with all that searches and forms need to know about a recipe.
 
     Attributes:
         weight_bits: Bits of the weights of the operators in `kinds`; other operators get 8.
@@ -272,11 +275,15 @@ class Options:
         wide_operators: str | Iterable[int] = (),
         **options: Any,
     ) -> Options:
-        """Options from keyword arguments, with operators as numbers or as text such as `0-12,40`.
+        """Options from keyword arguments.
 
-        `keep_float` and `wide` are one regular expression or several.
+        Args:
+            keep_float, wide: One regular expression or several.
+            keep_operators, wide_operators: Operator numbers, or text such as `0-12,40`.
+            options: Other attributes of this class.
 
-        Raises SettingsError for unknown names; the message lists the known ones.
+        Raises:
+            SettingsError: A name is unknown; the message lists the known ones.
         """
         if unknown := sorted(set(options) - {"io", "algorithm", "block"}):
             names = ", ".join(OPTION_NAMES)
@@ -314,21 +321,21 @@ OPTION_NAMES = ("io", "algorithm", "keep_float", "keep_operators", "block", "wid
 
 
 def weights_of(graph: Graph, op: Op) -> Tensor | None:
-    """The second input of an operator with weights, where it is a constant (EMBEDDING_LOOKUP reads ids first)."""
+    """The weights of an operator; None if it has none or they are not constant. They are always the second input."""
     index = op.inputs[1] if op.kind in WEIGHTS_8 and len(op.inputs) > 1 else None
     tensor = graph.tensors[index] if index is not None else None
     return tensor if tensor is not None and tensor.constant else None
 
 
 def recipe_of(name: str) -> Recipe:
-    """The row of that name. Raises QuantizeError."""
+    """The recipe with this name. Raises QuantizeError if there is none."""
     if name not in RECIPES:
         raise QuantizeError(f"{name!r} is not a recipe; choose one of {', '.join(RECIPES)}.")
     return RECIPES[name]
 
 
 def algorithm_of(name: str) -> Algorithm:
-    """The row of that name. Raises QuantizeError."""
+    """The algorithm with this name. Raises QuantizeError if there is none."""
     if name not in ALGORITHMS:
         raise QuantizeError(f"{name!r} is not an algorithm; choose one of {', '.join(ALGORITHMS)}.")
     return ALGORITHMS[name]

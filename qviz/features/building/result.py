@@ -1,8 +1,8 @@
 """A built variant, and which of its tensors are in float, each with the reason.
 
-If the recipe quantizes activations, these are the outputs of operators that compute in float, and the network's float
-inputs and outputs. In the other schemes all activations are float, so only weights are listed. Operators are named by
-the tensors that they write.
+If the recipe quantizes activations, the list has the outputs of operators that compute in float and the network's
+float inputs and outputs. In the other schemes all activations are float, so only weights are listed. An operator is
+identified by the tensor that it writes.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class Built(Result):
         data: The .tflite file.
         scheme: The scheme of the file, read from its tensors.
         stayed_float: Tensors that are still float.
-        seconds: Duration of building, without calibration.
+        seconds: Duration of building, in seconds, without calibration.
         builder: The program that wrote the file.
-        remark: Reason why the scheme differs from that of the recipe; empty if it does not.
+        remark: Why the file's scheme differs from the recipe's, and what else could not be built; else empty.
         changes: What each cure changed, one sentence each.
         wide: Indices, in the float32 file, of operators with 16-bit activations, if any were requested.
         ranges: Ranges used to quantize the activations; None if the recipe needs none.
@@ -65,7 +65,7 @@ class Built(Result):
 
     @property
     def size(self) -> int:
-        """Bytes of the file."""
+        """Size of the file, in bytes."""
         return len(self.data)
 
     @property
@@ -83,10 +83,10 @@ CONVERTER_MIN_WEIGHTS = 1024
 
 
 def float_ends(graph: Graph, options: Options, in_float: Mapping[int, str]) -> tuple[bool, bool]:
-    """Whether the network's inputs and its outputs stay in float.
+    """(whether the network's inputs stay in float, whether its outputs do).
 
-    If one output comes from an operator without an integer kernel, all outputs stay in float, because class ids and
-    counts would be clipped.
+    If one output comes from an operator without an integer kernel, all outputs stay in float, because integers would
+    clip class ids and counts.
     """
     if options.io == "float":
         return True, True

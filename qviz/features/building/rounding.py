@@ -1,8 +1,8 @@
 """Round weights so that the error of each convolution's output is small, instead of the error of each weight.
 
 A weight between two integers may be rounded up or down. Here the weights of a convolution are rounded one after
-another, and those not rounded yet compensate the error of each, in the order and with the formula of GPTQ (arXiv
-2210.17323), for all output channels at once:
+another. After each one, the weights that are not rounded yet are changed to compensate its error. Order and formula
+are those of GPTQ (arXiv 2210.17323), for all output channels at once:
 
     minimise |X (W - Q)|^2     X: inputs of the convolution on images, one row per output position (im2col)
                                W: float32 weights; Q: integers times scale
@@ -35,13 +35,13 @@ from qviz.tflite.schema import read_graph
 
 MIN_GAIN_DB = 1.0
 FINE_DB = 40.0
-"""SQNR in dB from which weights are not changed, because 8-bit activations are coarser."""
+"""A layer with at least this SQNR, in dB, is not changed, because the error of 8-bit activations is larger."""
 KINDS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D"})
 LARGEST_INTEGER = {"int8": 127, "int4": 7}
 ROWS = 4096
-"""Output positions, over all images, on which the integers of one layer are chosen; half as many are held out."""
+"""Number of output positions, over all images, used to choose a layer's integers; half as many more are held out."""
 MAX_BYTES = 1 << 28
-"""Memory in bytes for the rows of the layers that are treated together; the network runs once per such group."""
+"""Maximum memory, in bytes, for the rows of a group of layers. The network is run once per group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +63,10 @@ class RoundedLayer:
 
 @dataclass(frozen=True, slots=True)
 class Rounded:
-    """What `round_weights` changed.
+    """The result of `round_weights`.
 
     Attributes:
-        data: The file; the same bytes if no layer gained enough.
+        data: The changed file; the given bytes if no layer gained enough.
         layers: The layers that were changed.
         left: Number of convolutions with quantized weights that were not changed.
     """
@@ -152,7 +152,7 @@ def _reads_all_channels(graph: Graph, op: Op, weights: Tensor) -> bool:
 
 
 def _groups(layers: Sequence[_Layer]) -> Iterator[list[_Layer]]:
-    """Layers whose rows fit into `MAX_BYTES` together, at least one per group."""
+    """Divide the layers into groups whose rows fit into `MAX_BYTES`; each group has at least one layer."""
     group: list[_Layer] = []
     size = 0
     for layer in layers:
@@ -249,7 +249,7 @@ def _moments(rows: np.ndarray, depthwise: bool) -> np.ndarray:
 
 
 def _energy(weights: np.ndarray, rows: np.ndarray, depthwise: bool) -> float:
-    """Sum of squares of the outputs. weights: (problems, outputs, inputs); rows: (positions, window, channels)."""
+    """Sum of the squared outputs. weights: (problems, outputs, inputs); rows: (positions, window, channels)."""
     inputs = rows.transpose(2, 0, 1) if depthwise else rows.reshape(1, len(rows), -1)
     outputs = inputs @ weights.transpose(0, 2, 1).astype(np.float32)
     return float(np.square(outputs, dtype=np.float64).sum())

@@ -1,8 +1,8 @@
 """The source of a variant: the given model, its float32 .tflite file, and unique names of the tensors.
 
-litert-quantizer addresses tensors by name and refuses a file in which two tensors share a name or one has none; some
-exporters write such files. In these, each affected tensor gets its index as a suffix, `name#12`, both in the graph that
-qviz examines and in the file that litert-quantizer reads.
+litert-quantizer addresses tensors by name and refuses a file in which two tensors share a name or one has none. Some
+exporters write such files. Each affected tensor gets its index as a suffix, `name#12`, both in the graph that qviz
+examines and in the file that litert-quantizer reads.
 
 A .tflite file with compressed weights and float activations (float16, weight-only, dynamic range) is unfolded to
 float32 first (`qviz.tflite.unfold`). The unfolded network is then the reference that losses are measured against.
@@ -53,7 +53,7 @@ def source_of(model: LoadedModel, given: ModelSource | None = None) -> Source:
 
     Args:
         model: The .tflite file, with its settings; one with compressed weights is unfolded to float32.
-        given: The file that the model was converted from, if there is one; some recipes are built from it directly.
+        given: The file that the model was converted from, if it was; some recipes are built from that file directly.
 
     Raises:
         QuantizeError: TensorFlow Lite cannot express the model, or it cannot be unfolded.
@@ -82,9 +82,9 @@ def _unfolded(model: Model) -> tuple[bytes, str, Graph]:
 
 
 def float_model(context: Context, model: LoadedModel, source: Source) -> LoadedModel:
-    """The float32 network of a source: the model itself or, if that was unfolded, the result with the same settings.
+    """The float32 network of a source: the model itself or, if it was unfolded, the result with the same settings.
 
-    Losses are measured against this network, and operators have its numbers. Raises ModelError, WorkerError.
+    Losses are measured against this network; operator numbers are indices in it. Raises ModelError, WorkerError.
     """
     if source.float_digest == model.digest:
         return model

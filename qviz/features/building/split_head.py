@@ -1,9 +1,10 @@
 """Split an output that joins boxes and scores, so that boxes and scores get separate scales.
 
 If boxes in pixels share one 8-bit scale with scores, or logits share one with boxes in [0, 1], only a few steps are
-left for one of the two. The last CONCATENATION of the float file is removed (with a TRANSPOSE after it), and what it
-joined become the outputs, `boxes` and `scores` in the file's signature. The numbers stay the same. qviz reads them as
-separate outputs (decoder `boxes_and_scores`); `docs/rescue.md` explains the decoding for other programs.
+left for one of the two. The last CONCATENATION of the float file is removed, and so is a TRANSPOSE after it. The
+tensors that it joined become the network's outputs, named `boxes` and `scores` in the file's signature; their values
+do not change. qviz decodes such a network with `boxes_and_scores`; `docs/rescue.md` explains the decoding for other
+programs.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ COORDINATES = 4
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Where to cut.
+    """Where to split a network's output into boxes and scores.
 
     Attributes:
         ops: Operators to remove: the CONCATENATION and, if there is one, the TRANSPOSE after it.

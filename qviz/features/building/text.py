@@ -1,4 +1,4 @@
-"""A built variant in words."""
+"""A sentence that describes a built variant."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
 """16-bit activations for some operators of an int8 file.
 
-HARD_SWISH has no 16-bit kernel. To make one wide, it is replaced in the float file by three operators that have such a
-kernel: x * (relu6(x + 3) / 6). Their ranges follow from the range of x, so nothing is measured again.
+HARD_SWISH has no 16-bit kernel. A HARD_SWISH among the chosen operators is therefore replaced in the float file by
+three operators that have one: x * (relu6(x + 3) / 6). Their ranges follow from the range of x, so nothing is measured
+again.
 
-A tensor that only 16-bit operators write and read gets the smallest and largest value on any image as its range,
-because its steps are fine enough. At a border to 8 bits, a tensor keeps the range of the calibration's method.
+If only 16-bit operators write and read a tensor, its range is from the smallest to the largest value on any image,
+because 16-bit steps are fine enough. If an 8-bit operator uses it too, it keeps the range of the calibration's method.
 
 After building, the type of every chosen operator is read from the file; operators that litert-quantizer left at 8 bits
 are not reported as wide.
@@ -32,9 +33,9 @@ SHIFT, LIMIT = 3.0, 6.0
 
 
 def with_wide_ranges(graph: Graph, wide: Collection[int], calibration: Calibration | None) -> Calibration | None:
-    """The calibration in which tensors that only wide operators use have their extremes as ranges.
+    """The calibration, changed so that tensors that only wide operators use have their extremes as ranges.
 
-    graph: with unique tensor names.
+    graph: the float graph, with unique tensor names.
     """
     if calibration is None or not wide:
         return calibration
@@ -51,8 +52,8 @@ class Rewritten:
 
     Attributes:
         data, graph: The file and its graph, with unique tensor names.
-        origins: Operator of the new file -> operator of the given one.
-        calibration: The ranges, those of new tensors included.
+        origins: For each operator of the new file, the index of the operator of the given file that it comes from.
+        calibration: The ranges, also of the new tensors.
     """
 
     data: bytes
@@ -61,7 +62,7 @@ class Rewritten:
     calibration: Calibration | None
 
     def orders(self, given: Collection[int]) -> list[int]:
-        """Operators of the new file that these operators of the given file became."""
+        """Indices in the new file of the operators that come from these operators of the given file."""
         return [order for order, origin in enumerate(self.origins) if origin in given]
 
 
@@ -106,7 +107,7 @@ def _hard_swish(model: Any, graph: Graph, op: Op, ranges: dict[str, tuple[float,
 
 
 def built_wide(built: Graph, source: Rewritten, wide: Collection[int]) -> tuple[int, ...]:
-    """The wide operators, with their numbers in the given float file, that the built file computes in 16 bits.
+    """Indices, in the given float file, of the wide operators that the built file computes in 16 bits.
 
     built: graph of the file built from `source`. An operator that was replaced counts if all its parts are wide.
     """

@@ -1,4 +1,4 @@
-"""The inputs that a convolution reads at some output positions (im2col), with the file's strides, dilation, padding."""
+"""The inputs that a convolution reads at given output positions (im2col), with the strides, dilation and padding."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A journal belongs to one search half, one calibration, one float network and one version of the code, but not to a
 budget. A search with another budget, or one that continues after a kill, therefore reuses all earlier measurements.
-Files are not stored: the same candidate is built again bit for bit, and faster than it is measured.
+The built files are not stored, because building is faster than measuring and gives the same bytes each time.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from qviz.store.journal import Journal
 from qviz.structures import EncodedImage, digest_of, digest_of_json
 
 ROUNDS, SECONDS = 40, 10.0
-"""Maximum rounds and time of a measurement of speed, in which the reference and a candidate run in turns."""
+"""Maximum number of rounds and maximum seconds of a measurement of speed. A round runs reference and candidate once."""
 
 
 def _before(candidate: Candidate) -> tuple[str, ...]:
-    """A candidate's cures that change the float network, so that its ranges have to be measured again."""
+    """The cures of a candidate that change the float network. Ranges must be measured again after these."""
     return tuple(cure for cure in candidate.cures if cure in BEFORE)
 
 
@@ -48,12 +48,12 @@ class Candidates:
     """Builds and measures candidates of one source.
 
     Attributes:
-        context: The context of the search; its progress receives the steps.
+        context: The context of the search; its progress shows the current step.
         builders: Workers that build, see `building.builders`.
         reference, source: The reference as a loaded model, and in the form that builders read.
         images: Calibration images.
         search: Measures models on the search half.
-        reference_there: The reference's own measurement on the search half.
+        reference_there: The measurement of the reference on the search half.
         budget, prefer: As in `Rescue`.
         journal: Measurements of earlier runs and of this one.
         ranges: Method -> ranges measured so far.
@@ -113,7 +113,7 @@ class Candidates:
         return self.ranges[name]
 
     def _ranges_of_images(self, candidate: Candidate) -> ImageRanges:
-        """The ranges on each calibration image; all methods but percentiles share them."""
+        """The ranges on each calibration image, shared by all methods except `percentile`."""
         method = candidate.ranges if candidate.ranges == "percentile" else "minmax"
         key = (*_before(candidate), method)
         if key not in self._image_ranges:
@@ -125,7 +125,7 @@ class Candidates:
         return self._image_ranges[key]
 
     def _source_of(self, candidate: Candidate) -> Source:
-        """The source with the cures that come before building. Raises Cancelled, ModelError, QuantizeError."""
+        """The source after the cures that change the float network. Raises Cancelled, ModelError, QuantizeError."""
         if not candidate.cures:
             return self.source
         before = _before(candidate)
@@ -161,7 +161,10 @@ class Candidates:
         return start_building(self.builders, source, candidate.recipe, candidate.options, ranges, tuple(self.images))
 
     def _finished(self, candidate: Candidate, job: Future[Built]) -> bytes:
-        """The file, with the cures that come after building. Raises Cancelled, ModelError, QuantizeError."""
+        """Wait for a job, apply the cures that change the built file, and return the file.
+
+        Raises Cancelled, ModelError, QuantizeError.
+        """
         built = self.context.wait(job)
         source = self._source_of(candidate)
         return mended(self.context, self.builders, source, built, self.images, candidate.cures).data
@@ -189,7 +192,7 @@ class Candidates:
         return replace(tried, origin=origin, search_loss=loss, within=within)
 
     def _measure(self, candidate: Candidate, data: bytes | None) -> Tried:
-        """The measurement of a candidate, without the fields that depend on the budget or on its origin."""
+        """Measure a candidate; fields that depend on the budget or on its origin are not set."""
         start = time.monotonic()
         tried = Tried(candidate, "")
         try:
@@ -219,7 +222,7 @@ class Candidates:
         return float(first / max(second, 1e-9))
 
     def _loss(self, tried: Tried) -> float | None:
-        """The loss in the budget's measure; None if it is unknown."""
+        """The candidate's loss in the budget's measure; None if it is unknown."""
         if self.budget.measure != AP:
             return None if tried.agreement is None else 1 - tried.agreement
         reference = self.reference_there.ap
@@ -231,7 +234,7 @@ class Candidates:
         return (self.reference_there.ap or 0.0) if self.budget.measure == AP else 1.0
 
     def sets(self, candidate: Candidate, find: Callable[[], Sets]) -> Sets:
-        """Sets of operators worth keeping in float for a candidate; `find` is called only once per candidate."""
+        """The sets of operators worth keeping in float for a candidate, from `find`, which is called once for each."""
         if candidate not in self._sets:
             self._sets[candidate] = find()
             self.journal.add({"candidate": encode(candidate), "sets": encode(self._sets[candidate])})
@@ -241,7 +244,7 @@ class Candidates:
 def journal_of(
     folder: Path | None, source: Source, images: Sequence[EncodedImage], search: Evaluator, score: float
 ) -> Journal:
-    """The journal shared by all rescues of this source on these images; without a folder nothing is stored."""
+    """The journal that all rescues of this source on these images share; it stores nothing if `folder` is None."""
     if folder is None:
         return Journal(None)
     identity = [

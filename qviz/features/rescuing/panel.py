@@ -39,12 +39,12 @@ LIMITS = {AP: (0.5, 0.0, 100.0, 0.1), AGREEMENT: (0.98, 0.0, 1.0, 0.01)}
 """Default budget, minimum, maximum and step: in AP points (x100), and in agreement."""
 PREFERENCES = {SIZE: "the smallest file", LATENCY: "the fastest"}
 IMAGES = "CALIBRATION_IMAGES"
-"""Stands in the command for the folder of the images, which the browser does not know."""
+"""Placeholder in the shown command for the folder of the images, which the browser does not know."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Form:
-    """The values of the form. `problem` is the reason why the search cannot start, or empty."""
+    """The values of the form. `problem` is the reason why the search cannot start; empty if it can."""
 
     request: Request
     source: str
@@ -54,7 +54,7 @@ class Form:
 
 
 def start(reference: LoadedModel, form: Form) -> build.NewVariant:
-    """Start a search, or join another session's identical one."""
+    """Start a search, or share the job of another session that runs the same search."""
     source = source_of(reference)
 
     def search(context: Context) -> Rescue:
@@ -264,7 +264,7 @@ def _show_files(result: Rescue, best: Tried) -> None:
 
 
 def _command(result: Rescue, best: Tried, recipe: str, name: str) -> str:
-    """The command that builds the file. It reads the ranges in the recipe's file instead of images, if they suffice."""
+    """The command that builds the best file. If ranges suffice, it reads them from the recipe's file, else images."""
     candidate = best.candidate
     calibration = recipe if candidate.needs_ranges and not candidate.needs_images else IMAGES
     return candidate.command(result.reference.name, [calibration], name)

@@ -1,6 +1,7 @@
 """The candidates of a rescue: size or latency against loss, with the budget and the Pareto front.
 
-A loss of AP is drawn x100, 1 - agreement as it is. Lower and further left is better. Filled: within the budget.
+A loss of AP is drawn in points (x100); 1 - agreement is drawn as it is. Lower and further left is better. Candidates
+within the budget have filled markers.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from qviz.features.rescuing.result import AP, LATENCY, Rescue, Tried
 
 WITHIN = VARIANTS[0]
 MAX_NAME = 70
-"""Characters of a candidate's name in a hover text."""
+"""Maximum number of characters of a candidate's name in a hover text."""
 TITLES = {LATENCY: "latency relative to the reference (lower is better)", "size": "size, MB (lower is better)"}
 
 
@@ -83,7 +84,7 @@ def _hover(row: Tried) -> list[str]:
 
 
 def _front(rows: Sequence[Tried], result: Rescue) -> go.Scatter:
-    """A stepped line along the candidates whose loss no smaller (or faster) candidate reaches."""
+    """A stepped line along the Pareto front: no smaller (or faster) candidate has a loss as low as theirs."""
     points = sorted((_x(row, result) or 0.0, _y(row.search_loss or 0.0, result)) for row in rows)
     front: list[tuple[float, float]] = []
     for x, y in points:

@@ -1,13 +1,13 @@
 """Find sets of operators worth keeping in float, with *what if float* on a variant without float operators.
 
-A unit is an operator with weights and the operators after it in the file up to the next one with weights (activation,
-addition, reshape): the smallest part that makes sense in float. Where a recipe quantizes weights only, it is the
-operator with weights alone. The cost of a unit in float is counted in bytes of its weights, or in multiplications.
+A unit is the smallest part that is worth keeping in float: an operator with weights, with the operators after it in
+the file (activation, addition, reshape) up to the next one with weights. If a recipe quantizes weights only, a unit is
+just the operator with weights. The cost of a unit in float is counted in bytes of its weights, or in multiplications.
 Operator indices are those of the float32 .tflite file.
 
-Each unit is measured twice: alone in float, which gives its gain, and alone quantized, which gives its harm. Both give
-sets that grow greedily. Contiguous stretches of units are measured as well. A set is dropped if another one is at
-least as good and costs no more.
+Each unit is measured twice: as the only unit in float, which gives its gain, and as the only quantized unit, which
+gives its harm. Two series of growing sets add the units in the order of gain and in the order of harm. Contiguous
+stretches of units are measured as well. A set is dropped if another one is at least as good and costs no more.
 
 quality   mean of agreement and share of score (see `what_if`), in [0, 1]: on few images agreement alone is too coarse
 """
@@ -48,7 +48,7 @@ def _quantized(op: Op) -> bool:
 
 
 def bytes_of(graph: Graph, recipe: Recipe, unit: Iterable[int]) -> float:
-    """Bytes that a unit in float adds to the file. Weights that several operators share count once."""
+    """Bytes by which the file grows if a unit is in float. Weights that several operators share count once."""
     sizes: dict[int, float] = {}
     for op in (graph.ops[order] for order in unit):
         weights = weights_of(graph, op)
@@ -75,9 +75,9 @@ def work_of(graph: Graph, unit: Iterable[int]) -> float:
 SAMPLED_IMAGES = 24
 """Number of images from which the most affected ones are chosen."""
 MEASURED_IMAGES = 6
-"""Number of images that sets are measured on: the most affected of the sample."""
+"""Number of images that sets are measured on: those of the sample that quantization affects most."""
 BATCH = 8
-"""Sets measured between two checks for cancellation."""
+"""Number of sets that are measured between two checks for cancellation."""
 MIN_GAIN = 0.02
 
 
@@ -86,9 +86,9 @@ class Ranked:
     """A set worth building.
 
     Attributes:
-        orders: Its operators.
-        kind: layer, prefix, suffix, window or greedy.
-        cost: In bytes or multiplications.
+        orders: Indices of its operators.
+        kind: How the set was formed: `layer`, `prefix`, `suffix`, `window` or `greedy`.
+        cost: Cost of the set in float, in bytes or multiplications.
         quality: Predicted quality, in [0, 1].
     """
 
@@ -104,7 +104,8 @@ class Sets:
 
     Attributes:
         front: The Pareto front of cost and predicted quality, by rising cost.
-        base, whole: Quality with nothing and with everything in float.
+        base: Quality if nothing is in float.
+        whole: Quality if everything is in float.
         harm: (first operator of a unit, quality lost if only this unit is quantized).
     """
 
@@ -115,7 +116,7 @@ class Sets:
 
 
 def partners_job(pair: Pair) -> dict[int, int]:
-    """Operator index in the variant -> operator index in the reference; runs in a worker."""
+    """Index of each operator in the variant -> index of the same operator in the reference; runs in a worker."""
     return {layers.order: layers.reference_order for layers in paired_networks(pair).pairs.pairs}
 
 
@@ -153,7 +154,7 @@ def float_sets(
 
 
 class _Measuring:
-    """Predicts the quality of sets of the reference's operators. `total`: expected number of sets, for the progress."""
+    """Predicts the quality with sets of the reference's operators in float."""
 
     def __init__(
         self,
@@ -186,7 +187,7 @@ class _Measuring:
         return qualities
 
     def _in_variant(self, orders: Orders) -> Orders:
-        """The corresponding operators of the variant, with the conversions that a rebuilt file would not contain."""
+        """The same operators in the variant, and the conversions that a rebuilt file would not contain."""
         variant_orders = frozenset(other for order in orders for other in self._back.get(order, ()))
         return with_conversions(self._graph, variant_orders)
 

@@ -1,4 +1,4 @@
-"""The result of a rescue in words: the best candidate, its loss on the report half, and what it gains."""
+"""Sentences on the result of a rescue: the best candidate, its loss on the report half, and its size or speed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qviz.structures import Loss
 
 
 def verdict(result: Rescue) -> str:
-    """One sentence on the result, or on what is known so far while the search runs."""
+    """A few sentences on the result. While the search runs, they are about the best candidate so far."""
     best = result.best
     if best is None:
         return "Nothing has been measured yet."
@@ -54,7 +54,7 @@ def _loss(result: Rescue, best: Tried) -> str:
 
 
 def _also(agreement: float | None, best: Tried, result: Rescue) -> str:
-    """The agreement if the budget is in AP, which ignores detections of low rank, and whether objects flood images."""
+    """What the budget's measure misses: the agreement if the budget is in AP, and whether false alarms flood images."""
     if result.budget.measure != AP or agreement is None:
         return ""
     flood = f", {best.false_alarms:.1f} false alarms per image" if best.floods and result.chosen is None else ""
@@ -62,7 +62,7 @@ def _also(agreement: float | None, best: Tried, result: Rescue) -> str:
 
 
 def _floods(result: Rescue) -> bool:
-    """Whether the best candidate floods the images of the report half."""
+    """Whether the best candidate has far more false alarms than the reference on the report half."""
     chosen = result.chosen
     if chosen is None or chosen.false_alarms is None or chosen.reference_false_alarms is None:
         return False
