@@ -12,6 +12,7 @@ from qviz.session_inputs import SessionInputs, Source, Sources, as_paths
 
 if TYPE_CHECKING:
     from qviz.datasets.files import ImageFiles
+    from qviz.features.accuracy import Evaluation
     from qviz.features.backends.recorded_layers import RecordedLayers
     from qviz.features.cost.npu import NpuCost
     from qviz.features.detection.models import LoadedModel
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from qviz.features.layer_error import LayerErrors
     from qviz.features.layer_error.noise import NoiseBudget
     from qviz.features.object_risk import Risks
+    from qviz.features.slices.ranges import SliceRanges
     from qviz.features.tracing import Trace
     from qviz.features.video import VideoResult
     from qviz.features.what_if import WhatIf
@@ -162,6 +164,39 @@ class VariantAnalyses(SessionInputs):
         reference, chosen = self._pair(variant, files)
         given = self.calibration_of(calibration) if as_paths(calibration) or self.calibration_images else ()
         return risk(self.context, reference, chosen, files, given, score=score, iou=iou)
+
+    def slice_ranges(
+        self,
+        evaluation: Evaluation,
+        variant: Variant = None,
+        *,
+        dataset: Source | None = None,
+        dataset_images: Source | None = None,
+        calibration: Sources = (),
+        ranges: str = "mean",
+    ) -> SliceRanges:
+        """Which slices leave a variant's calibrated ranges, and images of the worst slice to calibrate with.
+
+        Args:
+            evaluation: The result of `evaluate` with `slices`.
+            variant: Its name, a unique part of it, or its number from 1; not needed if there is only one.
+            dataset, dataset_images: The dataset that was evaluated; by default the session's.
+            calibration: Calibration images: int8 is built with them, and with them and the images to add, and both
+                files are measured on other images of the slice.
+            ranges: Method by which the ranges are computed, as for `quantize`.
+
+        Raises:
+            DatasetError: The evaluation has no slices, or there are too few images to measure a gain.
+        """
+        from qviz.features.slices.ranges import slice_ranges, with_gain
+
+        data = self.dataset_of(dataset, dataset_images)
+        pair = self._models_of(variant, data)
+        result = slice_ranges(self.context, evaluation, pair, data)
+        if not as_paths(calibration):
+            return result
+        given = self.calibration_of(calibration)
+        return with_gain(self.context, result, pair, self._reference_and_source(given), given, data, ranges)
 
     def trace(
         self,

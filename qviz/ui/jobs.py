@@ -64,6 +64,8 @@ KINDS = {
     "profile": Kind("Size, latency and memory"),
     "report": Kind("Report"),
     "backends": Kind("Backends"),
+    "recorded": Kind("Device recording", quiet=True),
+    "npu": Kind("Cost on an NPU", quiet=True),
     "diagnosis": Kind("Diagnosis", 2, quiet=True),
     "explanation": Kind("Layers that explain the loss"),
     "alarm": Kind("Images outside of the calibration", quiet=True),

@@ -44,8 +44,8 @@ def device_name(device: Device) -> str:
 def recorded_sentence(result: RecordedLayers) -> str:
     """How many operators a recording covers, where the device first differs, and where its error is largest."""
     coverage = (
-        f"{device_name(result.device)} recorded {result.covered} of {plural(result.operators, 'operator')} of"
-        f" {result.variant} on {plural(result.images, 'image')}."
+        f"The recording of {device_name(result.device)} covers {result.covered} of"
+        f" {plural(result.operators, 'operator')} of {result.variant} on {plural(result.images, 'image')}."
     )
     rows = [row for row in result.layers if row.recorded_sqnr_db is not None]
     worst = min(rows, key=lambda row: row.recorded_sqnr_db or 0.0, default=None)

@@ -86,8 +86,8 @@ def _show(result: Profile, operators: bool) -> None:
 def _show_npu(row: ModelProfile, operators: bool) -> None:
     from qviz.features.cost.text import npu_sentence
 
-    print(f"\n{npu_sentence(row)}")
     assert row.npu is not None, "only models that were compiled are shown"
+    print(f"\n{npu_sentence(row.name, row.npu)}")
     costs = [one for one in row.npu.operators if operators or one.runs_on == "cpu"]
     if not operators:
         costs = sorted(row.npu.operators, key=lambda one: -one.cycles)[:SHOWN_KINDS] + costs[:SHOWN_KINDS]

@@ -65,6 +65,11 @@ class NpuOperator:
     macs: int
     reason: str = ""
 
+    @property
+    def text(self) -> str:
+        """`81,920` cycles; `CPU` if it is left to that."""
+        return "CPU" if self.runs_on == "cpu" else f"{self.cycles:,}"
+
 
 @dataclass(frozen=True, slots=True)
 class NpuCost:
@@ -93,6 +98,11 @@ class NpuCost:
     operators: tuple[NpuOperator, ...]
 
     @property
+    def by_order(self) -> dict[int, NpuOperator]:
+        """Operator of the file -> its cost. An operator that Vela removes has none."""
+        return {row.order: row for row in self.operators if row.order is not None}
+
+    @property
     def joined_share(self) -> float:
         """Share of the rows that belong to an operator of the file, in [0, 1]."""
         rows = [row.order is not None for row in self.operators]
@@ -108,6 +118,27 @@ def check_accelerator(name: str) -> str:
         raise SettingsError(f"{name[:60]!r} is not an accelerator; choose from {', '.join(ACCELERATORS)}.")
     optional.require("vela", f"The cost on {name}")
     return name
+
+
+def npu_cost(model: LoadedModel, accelerator: str) -> NpuCost:
+    """The cost of one model on an accelerator of `ACCELERATORS`, with one entry per operator.
+
+    Raises:
+        InputError: Vela is not installed.
+        ModelError: Vela does not compile the model, or it is no .tflite file.
+        SettingsError: There is no such accelerator.
+
+    Example:
+        >>> qviz.npu_cost(INT8, accelerator="ethos-u55-256").cycles
+        11808151
+    """
+    if not model.layers_available:
+        raise ModelError(f"{model.name} is not a .tflite file, which is all that Vela compiles.")
+    remarks: list[str] = []
+    costs = npu_costs([model], accelerator, remarks)
+    if model.digest not in costs:
+        raise ModelError(remarks[0])
+    return costs[model.digest]
 
 
 def npu_costs(models: Sequence[LoadedModel], accelerator: str, remarks: list[str]) -> dict[str, NpuCost]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -12,11 +12,12 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from qviz.features.cost import ModelProfile, Profile, profile
+from qviz.features.cost import ModelProfile, Profile, panel_npu, profile
+from qviz.features.cost.npu import NpuCost
 from qviz.features.cost.plot import operator_times, tradeoff_scatter
 from qviz.features.cost.text import tradeoff_verdict
 from qviz.features.cost.tradeoff import Point, Tradeoff, tradeoff
-from qviz.formatting import listed, milliseconds, plural
+from qviz.formatting import as_text, listed, milliseconds, plural
 from qviz.job import Job
 from qviz.ui import clicks, glossary, jobs, page, server
 from qviz.ui.jobs import Work
@@ -62,7 +63,8 @@ def request_form(here: Page) -> None:
     models = here.loaded
     left = partial(server.results().pending, models.all, here.workspace.images)
     pending = left()
-    first, second, third = st.columns([2, 2, 3], vertical_alignment="bottom")
+    first, second, npu, third = st.columns([2, 3, 3, 2], vertical_alignment="bottom")
+    panel_npu.choose(npu)
     cores = os.cpu_count() or 1
     counts = sorted({count for count in (1, 2, 4, cores) if count <= cores})
     threads = first.pills(
@@ -103,6 +105,11 @@ def _forget_request() -> None:
 
 T = TypeVar("T")
 
+NPU_NUMBER = {
+    "NPU, ms": "%.3g",
+    "NPU cycles": "localized",
+    **dict.fromkeys(("SRAM, KiB", "DRAM and flash, KiB"), "%.0f"),
+}
 NUMBER = dict.fromkeys(("size, MB", "p50, ms", "p95, ms", "CPU, ms", "peak, MB"), "%.3g") | {"agreement": "%.2f"}
 
 
@@ -121,6 +128,26 @@ def tradeoff_of(here: Page, rows: tuple[ModelProfile, ...]) -> Tradeoff:
     quality = agreements(here)
     names = [here.loaded.names[row.digest] for row in rows]
     return tradeoff([Point(name, row.bytes, row.p50_ms, quality[name]) for name, row in zip(names, rows, strict=True)])
+
+
+def on_npu(here: Page, costs: Mapping[str, NpuCost]) -> Tradeoff:
+    """The models that run on an NPU, with their estimated time. costs: digest of a model -> its cost."""
+    quality, accelerator = agreements(here), panel_npu.chosen()
+    named = [(here.loaded.name(model), model, costs.get(model.digest)) for model in here.loaded.all]
+    return tradeoff(
+        [
+            Point(
+                name,
+                model.bytes,
+                cost.ms,
+                quality[name],
+                accelerator=accelerator,
+                cpu_operators=cost.cpu_operators,
+            )
+            for name, model, cost in named
+            if cost is not None and cost.npu_operators
+        ]
+    )
 
 
 def unmeasured(here: Page) -> Tradeoff:
@@ -162,6 +189,7 @@ def _show_sizes(here: Page, headline: DeltaGenerator) -> None:
     schemes = {here.loaded.name(model): str(model.scheme) for model in here.loaded.all}
     frame = pd.DataFrame([row | {"scheme": schemes[str(row["model"])]} for row in rows])
     glossary.table(frame[["model", "scheme", "size, MB", "agreement"]], NUMBER, key="size-table")
+    _show_npu(here)
 
 
 def _show(here: Page, headline: DeltaGenerator, measured: Profile) -> None:
@@ -186,6 +214,7 @@ def _show(here: Page, headline: DeltaGenerator, measured: Profile) -> None:
         )
     scatter(here, weighed, x)
     table(weighed, rows)
+    _show_npu(here)
     st.subheader("Where the time goes")
     operators(here, rows)
 
@@ -222,6 +251,43 @@ def scatter(here: Page, weighed: Tradeoff, x: str, bubbles: str = "") -> None:
         f"{bubbles or f'The area of a bubble is the {area}.'} The line joins the models that no other beats on both"
         " axes; faded models are dominated."
     )
+
+
+def _show_npu(here: Page) -> None:
+    """Draw agreement over the estimated time on the chosen NPU, and the cost of each model, if an NPU is chosen."""
+    accelerator = panel_npu.chosen()
+    estimates = panel_npu.estimates(here.loaded.all, accelerator, "cost-npu")
+    if not estimates:
+        return
+    costs = {digest: row.cost for digest, row in estimates.items() if row.cost is not None}
+    st.subheader(f"On {accelerator}")
+    weighed = on_npu(here, costs)
+    shades = {here.loaded.name(model): here.loaded.colours[model.digest] for model in here.loaded.all}
+    if any(point.quality is not None for point in weighed.points):
+        st.plotly_chart(tradeoff_scatter(weighed, shades), width="stretch", key="tradeoff-npu")
+    names = here.loaded.names
+    frame = pd.DataFrame(
+        [
+            {
+                "model": names[digest],
+                "NPU, ms": cost.ms if cost.npu_operators else None,
+                "NPU cycles": cost.cycles if cost.npu_operators else None,
+                "SRAM, KiB": cost.sram_kb,
+                "DRAM and flash, KiB": cost.dram_kb + cost.flash_kb,
+                "left to the CPU": f"{cost.cpu_operators} of {cost.cpu_operators + cost.npu_operators}",
+            }
+            for digest, cost in costs.items()
+        ]
+    )
+    glossary.table(frame, NPU_NUMBER, key="npu-table")
+    for row in estimates.values():
+        if row.reason:
+            st.text(row.reason)
+    if idle := [names[digest] for digest, cost in costs.items() if not cost.npu_operators]:
+        st.caption(as_text(f"No operator of {listed(idle)} runs on the NPU, which computes on integers alone."))
+    first = next(iter(costs.values()), None)
+    if first is not None:
+        st.caption(as_text(f"Estimated by {first.compiler} for {first.system}; operators on the CPU are not counted."))
 
 
 def table(weighed: Tradeoff, rows: tuple[ModelProfile, ...]) -> None:

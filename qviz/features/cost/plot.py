@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from qviz.chart_style import FADED, FULL, GREY, REFERENCE, faded, margin, plain
 from qviz.features.cost import ModelProfile, Profile
 from qviz.features.cost.tradeoff import Point, Tradeoff
-from qviz.formatting import megabytes, milliseconds
+from qviz.formatting import megabytes, milliseconds, plural
 
 LARGEST, SMALLEST = 46.0, 10.0
 """Diameters of the largest and the smallest bubble in pixels."""
@@ -22,6 +22,7 @@ RIM = "#ffffff"
 UNMEASURED = 18.0
 """Diameter in pixels of all bubbles as long as latency is not measured."""
 TITLES = {"latency": "latency p50, ms (lower is better)", "size": "size, MB (lower is better)"}
+ON_NPU = "ms on {}, estimated (lower is better)"
 
 
 def figure(profile: Profile, model: str | None = None) -> go.Figure:
@@ -49,7 +50,9 @@ def tradeoff_scatter(tradeoff: Tradeoff, colours: Mapping[str, str], x: str = "l
     largest = max((_area(point, x) for point in rated), default=1.0)
     for point in sorted(rated, key=lambda point: -_area(point, x)):  # small bubbles last, so that they are on top
         figure.add_trace(_bubble(tradeoff, point, colours[point.name], x, largest, _side(point, rated, x)))
-    figure.update_xaxes(title=TITLES[x], rangemode="tozero", zeroline=False)
+    accelerator = next((point.accelerator for point in rated if x == "latency"), "")
+    title = ON_NPU.format(plain(accelerator)) if accelerator else TITLES[x]
+    figure.update_xaxes(title=title, rangemode="tozero", zeroline=False)
     kind = tradeoff.quality_kind
     highest = max((_y(point) for point in rated), default=1.0) or 1.0
     step = 10 if highest > 25 else 5
@@ -102,8 +105,11 @@ def _bubble(tradeoff: Tradeoff, point: Point, colour: str, x: str, largest: floa
 
 
 def latency_text(point: Point) -> str:
-    """The latency, e.g. `24.0 ms`, or a text saying that it is not measured."""
-    return "latency not measured" if point.latency_ms is None else milliseconds(point.latency_ms)
+    """The latency, e.g. `24.0 ms`, and what it does not count; or a text saying that it is not measured."""
+    if point.latency_ms is None:
+        return "latency not measured"
+    left = f", {plural(point.cpu_operators, 'operator')} on the CPU not counted" if point.cpu_operators else ""
+    return f"{milliseconds(point.latency_ms)}{f' on {plain(point.accelerator)}' if point.accelerator else ''}{left}"
 
 
 def _rising(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from qviz.features.cost import ModelProfile, Profile
+from qviz.features.cost import Profile
+from qviz.features.cost.npu import NpuCost
 from qviz.features.cost.tradeoff import SAME_LATENCY, Point, Tradeoff
 from qviz.formatting import listed, megabytes, milliseconds, plural, points, score
 
@@ -17,11 +18,8 @@ def verdict(profile: Profile) -> str:
     return f"{'; '.join(rows)} (median latency with {plural(threads, 'thread')}, file size)."
 
 
-def npu_sentence(row: ModelProfile) -> str:
-    """The estimated time, memory and operators of a model on an Ethos-U; empty if it was not estimated."""
-    npu = row.npu
-    if npu is None:
-        return ""
+def npu_sentence(model: str, npu: NpuCost) -> str:
+    """The estimated time, memory and operators of a model on an Ethos-U."""
     left = (
         f"; {plural(npu.cpu_operators, 'operator')} of {npu.cpu_operators + npu.npu_operators} left to the CPU,"
         " whose time is not counted"
@@ -29,7 +27,7 @@ def npu_sentence(row: ModelProfile) -> str:
         else ""
     )
     return (
-        f"{row.name} on {npu.accelerator}: {milliseconds(npu.ms)} ({npu.cycles:,} cycles at {npu.clock_mhz:.0f} MHz),"
+        f"{model} on {npu.accelerator}: {milliseconds(npu.ms)} ({npu.cycles:,} cycles at {npu.clock_mhz:.0f} MHz),"
         f" {npu.sram_kb:,.0f} KiB of SRAM, {npu.dram_kb + npu.flash_kb:,.0f} KiB of DRAM and flash{left}. Estimated by"
         f" {npu.compiler} for {npu.system}."
     )

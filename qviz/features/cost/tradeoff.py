@@ -4,7 +4,8 @@ A point dominates another if it is not worse in any of the three and is better i
 is better; for quality (AP or agreement, in [0, 1]), higher is better. Points that are not dominated form the front.
 Values are compared as they are displayed: bytes to three significant figures and quality to a thousandth. Latencies
 within 5 % count as equal, because two measurements of the same kernels differ by that much. Equal points do not
-dominate each other, and a point with unknown quality neither dominates nor is dominated.
+dominate each other, and a point with unknown quality neither dominates nor is dominated. A latency on an NPU does not
+count the operators that are left to the CPU: such a point is a lower bound, and is not taken to be faster than another.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ SAME_LATENCY = 0.05
 class Point:
     """The cost and quality of one model.
 
-    `latency_ms` is None if latency is not measured; it is then ignored. `quality_kind` is `AP`, or `agreement` with the
-    reference, whose own agreement is 1.
+    Attributes:
+        latency_ms: None if it is not measured; then it is ignored.
+        quality_kind: `agreement` (with the reference, which itself has 1) or `AP`.
+        accelerator: The NPU on which the latency is estimated; empty if it was measured on this machine.
+        cpu_operators: Number of operators whose time `latency_ms` does not count.
     """
 
     name: str
@@ -28,6 +32,8 @@ class Point:
     latency_ms: float | None
     quality: float | None
     quality_kind: str = "agreement"
+    accelerator: str = ""
+    cpu_operators: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,7 @@ def dominates(first: Point, second: Point) -> bool:
         return False
     signs = (
         _sign(_shown(first.bytes), _shown(second.bytes)),
-        _faster(first.latency_ms, second.latency_ms),
+        _faster(first, second),
         _sign(-round(first.quality, 3), -round(second.quality, 3)),
     )
     return min(signs) >= 0 and max(signs) > 0
@@ -85,9 +91,13 @@ def _sign(first: float, second: float) -> int:
     return (first < second) - (first > second)
 
 
-def _faster(first: float | None, second: float | None) -> int:
+def _faster(one: Point, other: Point) -> int:
+    """1 if the first is faster, -1 if it is slower or may be, 0 if they are equal or one is not measured."""
+    first, second = one.latency_ms, other.latency_ms
     if first is None or second is None:
         return 0
+    if one.cpu_operators > other.cpu_operators:
+        return -1
     if max(first, second) <= (1 + SAME_LATENCY) * min(first, second):
         return 0
     return 1 if first < second else -1

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from qviz.features.backends.recorded_layers import RecordedLayers
+    from qviz.features.cost.npu import NpuCost
     from qviz.features.layer_error import LayerErrors
 
 CAUSE = (
@@ -41,6 +42,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE.zip",
         help="compare the tensors that a device recorded (qviz device read --tensors) with REF and with VARIANT here",
+    )
+    parser.add_argument(
+        "--npu",
+        metavar="NAME",
+        default="",
+        help="cycles of each operator on an Arm accelerator, e.g. ethos-u55-256, as its compiler Vela estimates them",
     )
     _add_files(parser)
     options.add_settings(parser)
@@ -76,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
     output.check_writable(args.model_explorer, args.model_explorer_sync)
     with options.session_of(args) as session:
         recorded = None if args.recording is None else session.recorded_layers(args.recording)
+        npu = session.npu_cost(args.npu) if args.npu else None
         result = session.layers(local_inputs=args.local_inputs)
         noise = (
             session.noise_budget(**({} if args.score is None else {"score": args.score})) if args.noise_budget else None
@@ -90,12 +98,14 @@ def run(args: argparse.Namespace) -> int:
 
         output.write(args.model_explorer_sync, sync_mapping_json(result.pairs).encode())
     if args.json:
-        added = {"noise_budget": noise, "recording": recorded}
-        output.print_json(result.to_json() | {key: value.to_json() for key, value in added.items() if value})
+        from qviz.result import to_json
+
+        added = {"noise_budget": noise, "recording": recorded, "npu": npu}
+        output.print_json(result.to_json() | {key: to_json(value) for key, value in added.items() if value})
     elif args.csv:
-        output.print_frame(_with_recording(result, recorded))
+        output.print_frame(_frame(result, recorded, npu))
     else:
-        _print(result)
+        _print(result, npu)
         if recorded:
             _print_recording(recorded)
     if noise and not args.json:
@@ -103,7 +113,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _print(result: LayerErrors) -> None:
+def _print(result: LayerErrors, npu: NpuCost | None) -> None:
+    from qviz.features.cost.text import npu_sentence
     from qviz.features.layer_error.metrics import TABLE_METRICS
     from qviz.features.layer_error.text import verdict
 
@@ -115,25 +126,34 @@ def _print(result: LayerErrors) -> None:
         f"{result.variant} against {result.reference}: {result.paired_share:.1%} of the operators paired,"
         f" {plural(result.images, 'image')}; SQNR (local, cumulative, weights) in dB, higher is better"
     )
+    costs = {} if npu is None else npu.by_order
+    columns = ["order", "in REF", "operator", *(metric.name for metric in TABLE_METRICS)]
     rows = [
         [
             layer.order,
             layer.reference_order,
             layer.op_kind,
             *(metric.number(layer) for metric in TABLE_METRICS),
+            *([] if npu is None else [costs[layer.order].text if layer.order in costs else None]),
             shortened(layer.tensor, 50),
         ]
         for layer in result.layers
     ]
-    output.print_table(["order", "in REF", "operator", *(metric.name for metric in TABLE_METRICS), "tensor"], rows)
+    output.print_table([*columns, *([] if npu is None else ["NPU cycles"]), "tensor"], rows)
+    if npu is not None:
+        print(npu_sentence(result.variant, npu))
 
 
-def _with_recording(result: LayerErrors, recorded: RecordedLayers | None) -> pd.DataFrame:
-    """The rows of layers, with the columns of the recording beside them."""
+def _frame(result: LayerErrors, recorded: RecordedLayers | None, npu: NpuCost | None) -> pd.DataFrame:
+    """The rows of layers, with the columns of the recording and the cycles beside them."""
     frame = result.to_frame()
-    if recorded is None:
-        return frame
-    return frame.merge(recorded.to_frame().drop(columns=["tensor", "op_kind", "max_abs"]), how="left", on="order")
+    if recorded is not None:
+        columns = recorded.to_frame().drop(columns=["tensor", "op_kind", "max_abs"])
+        frame = frame.merge(columns, how="left", on="order")
+    if npu is not None:
+        cycles = {order: row.cycles for order, row in npu.by_order.items() if row.runs_on == "npu"}
+        frame["npu_cycles"] = frame["order"].map(cycles).astype("Int64")
+    return frame
 
 
 def _print_recording(recorded: RecordedLayers) -> None:

@@ -42,8 +42,14 @@ def start(here: Page, variant: LoadedModel, order: int, image: EncodedImage) -> 
     )
 
 
-def show(here: Page, variant: LoadedModel, order: int, image: EncodedImage) -> None:
-    """Draw the panel. If the workers need longer, the page is drawn again when they have finished."""
+def show(
+    here: Page, variant: LoadedModel, order: int, image: EncodedImage, beside: Sequence[tuple[str, str]] = ()
+) -> None:
+    """Draw the panel. If the workers need longer, the page is drawn again when they have finished.
+
+    Args:
+        beside: Further figures of the operator, (name, value) each.
+    """
     server.results().want_previews([image], SCREEN, urgent=True)
     try:
         future = start(here, variant, order, image)
@@ -55,7 +61,9 @@ def show(here: Page, variant: LoadedModel, order: int, image: EncodedImage) -> N
     except QvizError as error:
         st.text(str(error))
         return
-    _draw(detail, image, here.loaded.colours[variant.digest], f"{variant.digest[:8]}-{image.digest[:8]}-{order}")
+    _draw(
+        detail, image, here.loaded.colours[variant.digest], f"{variant.digest[:8]}-{image.digest[:8]}-{order}", beside
+    )
 
 
 @clicks.fragment(run_every=REFRESH_SECONDS)
@@ -69,7 +77,7 @@ def _wait_for(future: Future[LayerDetail], what: str) -> None:
 PARTS = ("Values", "Image", "Weights", "Figures")
 
 
-def _draw(detail: LayerDetail, image: EncodedImage, colour: str, key: str) -> None:
+def _draw(detail: LayerDetail, image: EncodedImage, colour: str, key: str, beside: Sequence[tuple[str, str]]) -> None:
     st.html(identity_html(detail))
     part = st.segmented_control(
         "Part", PARTS, default=PARTS[0], key="layers-part", label_visibility="collapsed", wrap=True
@@ -83,7 +91,7 @@ def _draw(detail: LayerDetail, image: EncodedImage, colour: str, key: str) -> No
         st.plotly_chart(value_histograms(detail, colour), width="stretch", key=f"histogram-{key}")
         rows = [row for row in rows if row[0] in FIRST]
     if part not in PARTS[1:3]:
-        st.html(figures_html(rows))
+        st.html(figures_html([*rows, *beside]))
 
 
 def _draw_map(detail: LayerDetail, image: EncodedImage, key: str) -> None:

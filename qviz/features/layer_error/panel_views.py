@@ -17,10 +17,11 @@ from qviz.errors import QvizError
 from qviz.features.backends import panel as backends
 from qviz.features.backends.text import refused_by_order, refused_sentence
 from qviz.features.detection.models import LoadedModel
-from qviz.features.layer_error import LayerErrors, panel, panel_actions, panel_detail
+from qviz.features.layer_error import LayerErrors, panel, panel_actions, panel_beside, panel_detail
 from qviz.features.layer_error.metrics import CUMULATIVE, LOCAL, TABLE_METRICS, node_data_json
 from qviz.features.layer_error.outliers import Outliers, worst_variant
 from qviz.features.layer_error.panel import Choice, choose, selected_with
+from qviz.features.layer_error.panel_beside import Beside
 from qviz.features.layer_error.picture import network_picture
 from qviz.features.layer_error.plot import Row, layer_error_chart
 from qviz.features.layer_error.text import layers_verdict
@@ -73,13 +74,17 @@ def _draw(here: Page) -> None:
     variant, row = variants[choice.variant], rows[choice.variant]
     left, right = st.columns([8, 5], gap="small")
     with left:
-        _draw_view(here, head.view, variant, rows, choice)
+        waiting = st.container(gap=None)
+        with waiting:
+            beside = panel_beside.measured(here, choice.variant, variant)
+        _draw_view(here, head.view, variant, rows, choice, beside)
+        panel_beside.show_sentences(beside)
         panel_actions.show(here, variant, row.errors, selected_with(choice))
     with right, st.container(border=True, gap="small"):
         detail = st.container(gap="small")
         image = _choose_image(here, row.errors, choice)
         with detail:
-            panel_detail.show(here, variant, choice.order, image)
+            panel_detail.show(here, variant, choice.order, image, beside.figures(choice.order))
 
 
 def _headline(here: Page, variants: Mapping[str, LoadedModel], results: Mapping[str, LayerErrors], images: int) -> None:
@@ -120,7 +125,7 @@ def _head(here: Page) -> Head:
     names = [models.name(variant) for variant in models.variants]
     shown = st.session_state.get(SHOWN) or panel.default_variants(models, here.view.variants)
     shown = [name for name in shown if name in names] or names[:1]
-    left, middle, right = st.columns([3, 5, 5], vertical_alignment="center", gap="small")
+    left, middle, device, right = st.columns([3, 5, 3, 2], vertical_alignment="center", gap="small")
     chosen = left.segmented_control(
         "View", VIEWS, default=VIEWS[0], required=True, key="layers-view", label_visibility="collapsed", wrap=True
     )
@@ -129,6 +134,8 @@ def _head(here: Page) -> Head:
     if len(names) > 1:
         with middle:
             variant = _choose_variant(names, shown, variant)
+    with device.popover("Device and NPU"):
+        panel_beside.controls()
     with right.popover("Options"):
         if len(names) > 1:
             shown = st.pills("Variants in the chart", names, selection_mode="multi", default=shown, wrap=True) or shown
@@ -186,12 +193,14 @@ def _choose_image(here: Page, errors: LayerErrors, choice: Choice) -> EncodedIma
     return here.workspace.image_named(name or worst) or images[0]
 
 
-def _draw_view(here: Page, chosen: str, variant: LoadedModel, rows: Mapping[str, Row], choice: Choice) -> None:
+def _draw_view(
+    here: Page, chosen: str, variant: LoadedModel, rows: Mapping[str, Row], choice: Choice, beside: Beside
+) -> None:
     row = rows[choice.variant]
     if chosen == "Chart":
         _show_chart(list(rows.values()), choice)
     elif chosen == "Table":
-        _show_table(row, choice)
+        _show_table(row, choice, beside)
     else:
         result = backends.result_of(here)
         refused = {} if result is None else refused_by_order(result, variant.name)
@@ -249,9 +258,9 @@ def _points_clicked(key: str) -> None:
         _choose_anew(str(variant), int(order), orders)
 
 
-def _show_table(row: Row, choice: Choice) -> None:
+def _show_table(row: Row, choice: Choice, beside: Beside) -> None:
     """Draw the filter, the table and the downloads. Layers whose rows are ticked are selected."""
-    frame = table(row)
+    frame = table(row, beside)
     kinds, words, only = _filter(frame)
     shown = filtered(frame, kinds, words, only)
     selected = selected_with(choice)
@@ -265,7 +274,10 @@ def _show_table(row: Row, choice: Choice) -> None:
         width="stretch",
         height=min(400, 37 + 35 * max(len(shown), 1)),
         placeholder="–",
-        column_config=glossary.numbers({metric.label: metric.number_format for metric in TABLE_METRICS}),
+        column_config=glossary.numbers(
+            {metric.label: metric.number_format for metric in TABLE_METRICS}
+            | {column.label: column.number_format for column in beside.columns}
+        ),
         key=key,
         on_select=clicks.callback(lambda: _rows_clicked(key, row.name, shown)),
         selection_mode="multi-row",
@@ -275,7 +287,7 @@ def _show_table(row: Row, choice: Choice) -> None:
     _downloads(row)
 
 
-def table(row: Row) -> pd.DataFrame:
+def table(row: Row, beside: Beside = Beside()) -> pd.DataFrame:
     """One row per layer; SQNR in dB, shares in per cent."""
     layers = row.errors.layers
     return pd.DataFrame(
@@ -284,6 +296,10 @@ def table(row: Row) -> pd.DataFrame:
             "in reference": pd.Series([layer.reference_order for layer in layers], dtype="Int64"),
             "operator": [layer.op_kind for layer in layers],
             "stands out": [row.outliers.reasons(layer.order) for layer in layers],
+            **{
+                column.label: pd.Series([column.values.get(layer.order) for layer in layers], dtype=float)
+                for column in beside.columns
+            },
             **{
                 metric.label: pd.Series([metric.value(layer) for layer in layers], dtype=float)
                 for metric in TABLE_METRICS

@@ -100,8 +100,8 @@ def test_figures_are_those_of_layers_and_of_the_noise_budget(
         )
     assert any(row.recorded_sqnr_db != row.here_sqnr_db for row in result.layers)
     text = recorded_sentence(result)
-    assert text.startswith("phone (ai_edge_litert ")
-    assert "recorded 157 of 157 operators of ssdlite_mobilenet_v2_int8.tflite on 1 image." in text
+    assert text.startswith("The recording of phone (ai_edge_litert ")
+    assert "covers 157 of 157 operators of ssdlite_mobilenet_v2_int8.tflite on 1 image." in text
     assert "Given the same inputs, no operator differs from the kernels here beyond rounding" in text
     assert list(result.to_frame()["order"]) == [row.order for row in result.layers]
 

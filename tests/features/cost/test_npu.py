@@ -110,7 +110,8 @@ def test_totals_are_those_of_vela(loaded: dict[str, LoadedModel], engine: LocalE
     left = {one.op_kind for one in int8.npu.operators if one.runs_on == "cpu"}
     assert left == {"ADD_N", "DEQUANTIZE", "QUANTIZE", "TFLite_Detection_PostProcess"}
     assert float32.npu.cpu_operators > 100 and float32.npu.cycles < int8.npu.cycles / 100
-    assert "operators of 155 left to the CPU, whose time is not counted" in npu_sentence(int8)
+    assert int8.npu is not None
+    assert "operators of 155 left to the CPU, whose time is not counted" in npu_sentence(int8.name, int8.npu)
     assert result.to_json()["models"][0]["npu"]["cycles"] == int8.npu.cycles
 
 

@@ -47,6 +47,14 @@ def test_bubbles_are_latencies_on_the_size_axis() -> None:
     assert first.marker.size / second.marker.size == pytest.approx(2**0.5)
 
 
+def test_time_on_an_npu_names_it_and_what_is_not_counted() -> None:
+    point = Point("<b>int8", 4, 23.6, 0.87, accelerator="ethos-u55-256", cpu_operators=44)
+    figure = tradeoff_scatter(tradeoff([point]), COLOURS)
+    _, bubble = figure.data
+    assert bubble.customdata[0][1] == "23.6 ms on ethos-u55-256, 44 operators on the CPU not counted"
+    assert figure.layout.xaxis.title.text == "ms on ethos-u55-256, estimated (lower is better)"
+
+
 def test_names_of_neighbours_do_not_overlap() -> None:
     near = [Point("float32", 18_000_000, None, 1.0), Point("<b>int8", 5_370_000, None, 0.88)]
     near += [Point("wrong", 5_020_000, None, 0.95), Point("?", 5_370_000, None, 0.36)]

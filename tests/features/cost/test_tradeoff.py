@@ -24,6 +24,8 @@ PAIRS = [
     (INT8, Point("as good as shown", 6_000_000, 10.0, 0.8702), True),
     (INT8, Point("unknown", 9_000_000, 90.0, None), False),
     (Point("unknown", 1, 0.1, None), INT8, False),
+    (Point("partly", 4_000_000, 5.0, 0.9, cpu_operators=3), INT8, False),  # its time on the CPU is not counted
+    (Point("whole", 4_000_000, 5.0, 0.9), Point("partly slower", 5_000_000, 10.0, 0.87, cpu_operators=3), True),
 ]
 
 
