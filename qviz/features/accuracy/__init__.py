@@ -1,6 +1,6 @@
 """AP of every model on one dataset, what each variant loses, and the errors, thresholds and images behind the loss.
 
-The ground truth consists of annotations or, without them, of the reference's own detections (see `truth`).
+The ground truth is the annotations or, if requested, the reference's own detections (see `truth`).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAX_LISTED = 20
-"""Maximum confusions and images in the JSON."""
+"""Maximum number of confusions, and of images, in the JSON."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,13 +68,13 @@ class LossDetail:
     """The errors, thresholds and images behind the loss of one variant.
 
     Attributes:
-        errors: (reference's, variant's) cost of each kind of error.
+        errors: For each kind of error, its cost in (the reference, the variant).
         threshold: Best confidence thresholds of both models.
         confusions: Confused pairs of classes, the largest change first.
         images: Objects found and false alarms of each model, per image, the worst first.
         worst_image_of: Class -> digest of the image on which most of its objects are lost.
-        agreement: Agreement with the reference, in [0, 1], for objects with a score of at least `PAGE_SCORE`; None if
-            neither model has such an object, or in a study saved by an older version.
+        agreement: Agreement with the reference, in [0, 1], on objects with a score of at least `PAGE_SCORE`; None if
+            neither model has such an object, or if a study was saved by an older version.
     """
 
     errors: tuple[tuple[ErrorCost, ErrorCost], ...]
@@ -100,7 +100,7 @@ class LossDetail:
         return correct[0] / count + reference, correct[1] / count + variant
 
     def to_json(self) -> dict[str, Any]:
-        """The details as written by `qviz evaluate --json`; `delta` is the variant's cost minus the reference's."""
+        """The details, as `qviz evaluate --json` writes them. `delta` is the variant's cost minus the reference's."""
         return {
             "errors": {
                 reference.kind: {
@@ -171,10 +171,11 @@ class Evaluation(Result):
         losses, details: One entry per variant.
         images_per_second: Speed of all models together.
         warnings: Lint warnings about the models.
-        curves: Per model (classes, 101) interpolated precision at IoU .50 over recall 0 to 1; NaN without ground truth.
+        curves: For each model, (classes, 101) interpolated precision at an IoU of .50, for 101 levels of recall from 0
+            to 1; NaN for a class without ground truth.
         reliabilities: One entry per model.
-        reference_as_truth: Whether the ground truth is the reference's detections; see `truth` for the meaning of AP.
-        results: Per model, (n, 7) detections, see `APResult`.
+        reference_as_truth: Whether the ground truth is the reference's detections; `truth` says what AP then means.
+        results: For each model, (n, 7) detections, see `APResult`.
         image_ids: Image id in `results` -> id in the annotation file.
         problems: Reasons to doubt the annotations, those that make AP meaningless first.
         operating: The models at the confidence in use; None in a study saved by an older version.
@@ -204,9 +205,9 @@ class Evaluation(Result):
     shapes: tuple[ShapeAccuracy, ...] = ()
 
     def floods(self, detail: LossDetail) -> bool:
-        """Whether a variant has many more false alarms than the reference, which AP hardly shows.
+        """Whether a variant has many more false alarms than the reference. AP hardly shows false alarms.
 
-        If the reference's detections are the ground truth, it has no false alarms, so the numbers of all detected
+        If the reference's detections are the ground truth, the reference has none, so the numbers of all detected
         objects are compared instead.
         """
         return is_flood(*(detail.objects if self.reference_as_truth else detail.false_alarms))
@@ -223,7 +224,7 @@ class Evaluation(Result):
         return tuple(text for text in self.skipped if not any(text.startswith(one[:30]) for one in known_reasons))
 
     def to_json(self) -> dict[str, Any]:
-        """The document of `qviz evaluate --json`, without the gate."""
+        """The document that `qviz evaluate --json` writes, without the gate."""
         return {
             "dataset": {
                 "name": self.dataset,
@@ -358,7 +359,7 @@ def _details(
 def _problems(
     context: Context, evaluator: Evaluator, dataset: Dataset, reference: AveragePrecision
 ) -> tuple[DatasetProblem, ...]:
-    """Problems of the annotations. If the reference finds (nearly) nothing, the likely reason is one of them."""
+    """Problems of the annotations. If the reference finds (nearly) nothing, the likely reason is included."""
     model = evaluator.reference
     detections, sizes = evaluator.detections(model), evaluator.sizes(model)
     empty = {evaluator.digests[number] for number, one in detections.items() if not (one.scores >= PAGE_SCORE).any()}
@@ -383,7 +384,7 @@ def _problems(
 
 
 def _unmatched(models: Sequence[LoadedModel], dataset: Dataset) -> Iterator[str]:
-    """Sentences about categories and labels that do not match, only once for models with the same labels."""
+    """Sentences about categories and labels that do not match. Models with the same labels are reported once."""
     for labels in dict.fromkeys(model.inspection.labels for model in models):
         yield from reconcile(labels, dataset).sentences()
 

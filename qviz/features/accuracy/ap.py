@@ -1,7 +1,8 @@
 """Average precision as pycocotools computes it, by class and overall, and what a variant loses.
 
-The matches are identical to pycocotools'; the metrics differ only by the order of additions (1e-15). Metrics are in
-[0, 1]; for a class without ground truth they are None, not 0 or -1. Loss is reference minus variant: positive is worse.
+The matches are identical to those of pycocotools. Numbers are added in another order, so metrics may differ by 1e-15.
+Metrics are in [0, 1]; for a class without ground truth they are None. Loss is reference minus variant: positive is
+worse.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ class ClassAP:
 class AveragePrecision:
     """One model on one dataset: one field per row of `METRICS`, in [0, 1], or None if nothing is annotated.
 
-    For COCO's summary there is also average recall by size, and with at most 1 and 10 detections per image and class. A
-    new field needs a default, so that saved studies can still be opened.
+    Further fields are needed for COCO's summary: average recall by size, and with at most 1 and 10 detections per image
+    and class. A new field needs a default, so that saved studies can still be opened.
     """
 
     name: str
@@ -98,13 +99,13 @@ class VariantLoss:
 
 
 def evidence(loss: Loss) -> tuple[int, float]:
-    """Sort key: significant losses first, then those with an interval, then the rest; larger ones first in each."""
+    """Sort key: significant losses come first, then losses with an interval, then others; larger ones first in each."""
     certainty = 2 if loss.significant else 1 if loss.low is not None else 0
     return -certainty, -(loss.value or 0.0)
 
 
 IOU50, IOU75 = 0, 5
-"""Positions among the IoU thresholds."""
+"""Indices of the thresholds .50 and .75 among the IoU thresholds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ class Metric:
         meaning: Text for the glossary and the help of the column, with its unit and whether higher is better.
         size: Size of the objects that count, one of `coco_matching.SIZES`.
         iou: Index of the IoU threshold; None for the mean over all thresholds.
-        recall: Whether it averages recall instead of precision.
+        recall: Whether the metric averages recall instead of precision.
     """
 
     key: str
@@ -128,7 +129,7 @@ class Metric:
     recall: bool = False
 
     def of(self, model: AveragePrecision) -> float | None:
-        """The value of a model, in [0, 1], or None."""
+        """The metric of a model, in [0, 1]; None if it is unknown."""
         value: float | None = getattr(model, self.key)
         return value
 
@@ -233,9 +234,9 @@ def average_precision(
 def figures_of(
     name: str, categories: Sequence[Category], matched: Mapping[str, MatchTables]
 ) -> tuple[AveragePrecision, np.ndarray]:
-    """(the figures of one model without its errors, (classes, T, 101) interpolated precision of all objects).
+    """(metrics of one model, except oLRP and LaECE; (classes, T, 101) interpolated precision of all objects).
 
-    `matched` has the matches for each size, with one table per category; figures of a size that it lacks are None.
+    `matched` has the matches for each size, with one table per category. Metrics of a size that it lacks are None.
     """
     precision, recall = {}, {}
     for size, table in matched.items():
@@ -250,7 +251,7 @@ def figures_of(
 
 
 def tables(dataset: Dataset, detections: Mapping[int, Detections], classes: Mapping[int, int]) -> MatchTables:
-    """The matches from which AP of resamples is computed, for objects of every size.
+    """Matches with objects of every size, from which the AP of resamples can be computed.
 
     This is much faster than `average_precision`.
     """

@@ -3,9 +3,9 @@
 Images are drawn with replacement and a fixed seed; the reference and every variant use the same draws. Loss is the
 reference's AP minus the variant's.
 
-Interval     95 %, expanded percentiles: those of Student's t with n - 1 degrees of freedom times sqrt(n / (n - 1)), as
-             plain percentiles are too narrow for few images (Hesterberg, What Teachers Should Know About the
-             Bootstrap, 2015, section 4.2). n: images that show the class, or all of them.
+Interval     95 %, expanded percentiles (Hesterberg, What Teachers Should Know About the Bootstrap, 2015, section 4.2):
+             plain percentiles are too narrow for few images, so levels are those of Student's t with n - 1 degrees of
+             freedom times sqrt(n / (n - 1)). n: number of images with the class; overall, of all images.
 Overall      significant if the interval excludes 0.
 By class     two-sided p values of loss / (standard error sqrt(n / (n - 1))) under that t, Holm-corrected over the
              classes; percentiles of 1,000 draws could never reach .05 / 80. Intervals are not corrected.
@@ -29,13 +29,13 @@ MIN_IMAGES = 5
 
 
 def draws(images: int, resamples: int = RESAMPLES, seed: int = SEED) -> np.ndarray:
-    """(resamples, images) how often each image is drawn."""
+    """(resamples, images) uint16 number of times that each image is drawn."""
     rng, share = np.random.default_rng(seed), np.full(images, 1 / images)
     return np.stack([rng.multinomial(images, share).astype(np.uint16) for _ in range(resamples)])
 
 
 class Bootstrap:
-    """The AP of the reference under every draw of the images, computed once for all variants."""
+    """The AP of the reference in each resample of the images, computed once for all variants."""
 
     def __init__(self, reference: MatchTables, resamples: int = RESAMPLES, seed: int = SEED) -> None:
         self._weights = draws(reference.images, resamples, seed)

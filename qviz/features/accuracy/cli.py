@@ -159,7 +159,7 @@ def _print_shapes(result: Evaluation) -> None:
 
 
 def _print_one(result: Evaluation) -> None:
-    """Print the result of a single model: its worst classes, and COCO's summary lines, ready to copy."""
+    """Print the result of a single model: its worst classes and COCO's summary."""
     from qviz.features.accuracy.ap import coco_lines
 
     (model,) = result.models

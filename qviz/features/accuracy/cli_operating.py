@@ -1,4 +1,4 @@
-"""`qviz evaluate --at`: options of the operating point and of its gate, and how both are printed."""
+"""`qviz evaluate --at`: the options for the operating point, slices and their gate, and printing their results."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def add_gate(group: argparse._ArgumentGroup) -> None:
 
 
 def check_slices(args: argparse.Namespace) -> None:
-    """Refuse options of slices that cannot be used. Raises SettingsError."""
+    """Raise SettingsError if the options for slices cannot be used together."""
     if args.slice_images is not None:
         if args.slices is None and args.traits is None and not args.gate_slices:
             raise SettingsError("--slice-images writes the images of slices; add e.g. --slices all.")
@@ -84,7 +84,7 @@ def write_slice_images(result: Evaluation, path: Path | None) -> None:
 
 
 def gates_of(result: Evaluation, args: argparse.Namespace) -> list[Gate]:
-    """The outcomes of --max-ap-loss and --max-recall-loss, of those that are given."""
+    """The outcome of --max-ap-loss and of --max-recall-loss, if given."""
     from qviz.features.accuracy.gate import check_losses, check_recall
 
     gates = []
@@ -96,7 +96,7 @@ def gates_of(result: Evaluation, args: argparse.Namespace) -> list[Gate]:
 
 
 def gates_to_json(gates: Sequence[Gate]) -> dict[str, Any] | None:
-    """The gates as JSON, the one on recall under `recall`. `passed` is true if every gate that was requested passes."""
+    """The gates as JSON; None if there are none. The gate on recall is under `recall`. `passed`: whether all passed."""
     document: dict[str, Any] = {}
     for gate in reversed(gates):
         if gate.measure == "recall":

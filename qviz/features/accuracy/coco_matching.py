@@ -1,21 +1,22 @@
 """COCO's matching of detections to ground truth, for all images and classes at once, stored as compact tables.
 
 Rule (pycocotools, `cocoeval.py: evaluateImg` and `maskApi.c: bbIou`): in the order of falling scores, each detection
-takes the unmatched object with the highest IoU that reaches the threshold, or the last one if several tie. An object
-that counts is preferred to one that does not (a crowd, or one of another size), whatever the IoU. A crowd can be
-matched repeatedly, and the IoU with it is the share of the detection that it covers. A detection without a match is
+is matched with a free object whose IoU reaches the threshold: the one with the highest IoU, or the last one if several
+tie. Objects that count are preferred to objects that do not (crowds and other sizes), whatever the IoU. A crowd can be
+matched repeatedly; the IoU with a crowd is the share of the detection that it covers. A detection without a match is
 ignored if it has another size.
 
-It is fast for two reasons. Only the few pairs that reach the lowest threshold can match, and one pass over all images
-finds them. Each of these pairs is then decided for all thresholds and sizes at once, as the bits of one integer.
+The code is fast for two reasons. Only the few pairs that reach the lowest threshold can match, and one pass over all
+images finds them. Each pair is then decided for all thresholds and sizes at once, as the bits of one integer.
 
 The tables store the matches by image, so that the AP of any resample of the images is a sum. A resample is given as one
 weight per image (how often it was drawn). The AP of weighted images equals pycocotools' AP of images repeated that
 often, because copies of a detection are neighbours in the order of scores, are all true or all false positives, and the
 interpolated precision takes the value after the last of them. Size "all", at most 100 detections per image.
 
-Precision matters only at the hits, where recall grows. Arrays over resamples have them as their last axis, which numpy
-processes fastest, and sums and maxima along the hits are taken in rows of ROW hits: all rows at once, then over rows.
+Precision is only needed at the hits (right detections), where recall grows. Resamples are the last axis of an array,
+which numpy processes fastest. Sums and maxima along the hits are computed in rows of ROW hits: first within all rows at
+once, then over the rows.
 
 Shapes: T IoU thresholds, D detections of a class by falling score, I images, R resamples, H hits.
 """
@@ -34,14 +35,14 @@ from qviz.features.accuracy.coco_rule import Boxes, CocoRule
 from qviz.structures import Dataset, Detections
 
 SIZES = ("all", "small", "medium", "large")
-"""pycocotools' area ranges, in its order."""
+"""The area ranges of pycocotools, in its order."""
 MAX_DETECTIONS = 100
-"""Per class and image."""
+"""Maximum number of detections that count, per class and image."""
 NONE = np.empty(0, np.float32)
 ELEMENTS_AT_ONCE = 250_000
-"""Of one (H, R) array: resamples are processed in parts, so that memory stays bounded and arrays in the cache."""
+"""Maximum elements of an (H, R) array. Resamples are processed in parts, so that an array fits into the cache."""
 ROW = 16
-"""Hits in a row; 8 and 32 take about as long."""
+"""Number of hits in a row; 8 and 32 are about as fast."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,8 +54,8 @@ class ClassTable:
         images: (D,) position of each detection's image among the sorted image ids.
         true, ignored: (T, D) bool, whether each detection matches an object that counts, or is ignored.
         truths: (I,) number of objects that count, per image.
-        ious: (D,) float32 IoU with the object matched at the lowest threshold, 0 without one; empty in the tables of
-            all but the first size.
+        ious: (D,) float32 IoU with the object that is matched at the lowest threshold, 0 if there is none. Only the
+            table of the first size has it; it is empty in the others.
     """
 
     scores: np.ndarray
@@ -79,7 +80,7 @@ class MatchTables:
 
 
 def mean_ap(class_ap: np.ndarray) -> np.ndarray:
-    """(R,) mean AP over the classes in each resample, as in pycocotools; NaN if it contains no object of any class."""
+    """(R,) mean AP over the classes in each resample, as in pycocotools; NaN for a resample without any object."""
     shown = ~np.isnan(class_ap)
     count = shown.sum(axis=1)
     total = np.where(shown, class_ap, 0).sum(axis=1)
@@ -105,7 +106,7 @@ class _Curves:
     """What the precision of one class in all resamples is computed from.
 
     Attributes:
-        images: Positions of the images that have an object, or a detection up to the last hit.
+        images: Indices of the images that have an object of the class, or a detection up to the last hit.
     """
 
     def __init__(self, table: ClassTable, hits: np.ndarray, recalls: np.ndarray) -> None:
@@ -124,7 +125,7 @@ class _Curves:
                 self._rows.append((columns, without, repeats))
 
     def _between(self, counts: np.ndarray, ends: np.ndarray) -> Any:
-        """Sparse (ends, images): number of detections that count, by image, after one end and up to the next."""
+        """Sparse (ends, images) matrix: for each image, number of counted detections after one end, up to the next."""
         from scipy.sparse import csr_matrix
 
         indices = np.flatnonzero(counts)
@@ -149,7 +150,7 @@ class _Curves:
 
 
 class _Levels:
-    """How many recall levels a resample reaches with a number of true positives, for every number that it can have."""
+    """A table: resample and number of true positives -> number of recall levels that are reached."""
 
     def __init__(self, objects: np.ndarray, recalls: np.ndarray) -> None:
         numbers = np.arange(int(objects.max()) + 1)
@@ -175,7 +176,7 @@ def _distinct_rows(table: ClassTable) -> Iterator[tuple[np.ndarray, np.ndarray, 
 
 
 def _accumulated(ufunc: np.ufunc, values: np.ndarray) -> np.ndarray:
-    """`ufunc.accumulate` along the first axis of (H, R) values, in place where they are contiguous."""
+    """`ufunc.accumulate` along the first axis of (H, R) values; changes `values` in place if they are contiguous."""
     whole = len(values) // ROW * ROW
     rows = values[:whole].reshape(-1, ROW, values.shape[1])
     for position in range(1, ROW):
@@ -190,8 +191,7 @@ def _accumulated(ufunc: np.ufunc, values: np.ndarray) -> np.ndarray:
 def _averaged(true: np.ndarray, counted: np.ndarray, levels: _Levels) -> np.ndarray:
     """(R,) interpolated precision, averaged over the recall levels.
 
-    `true` and `counted`, both (H, R), say how many true positives and how many detections that count there are up to
-    each hit.
+    true, counted: (H, R) number of true positives, and of detections that count, up to and including each hit.
     """
     steps = levels.reached(true)
     steps[1:] = np.diff(steps, axis=0)
@@ -202,7 +202,7 @@ def _averaged(true: np.ndarray, counted: np.ndarray, levels: _Levels) -> np.ndar
 
 
 def _levels(recall: np.ndarray, recalls: np.ndarray) -> np.ndarray:
-    """Same as `np.searchsorted(recalls, recall, side="right")`, but only for evenly spaced levels from 0 to 1."""
+    """`np.searchsorted(recalls, recall, side="right")` for evenly spaced levels from 0 to 1, but faster."""
     last = len(recalls) - 1
     guess = np.minimum((recall * last).astype(np.int32), last)
     above = np.append(recalls, np.inf)
@@ -294,9 +294,9 @@ class _Ids:
 
 
 def _falling(scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """`np.lexsort((-scores, groups))`, in an eighth to half of its time where all scores are float32 values.
+    """`np.lexsort((-scores, groups))`, but two to eight times as fast if all scores are float32 values.
 
-    The bits of a float32 rise with its value unless that is negative, so group and score make one integer.
+    Read as an integer, the bits of a non-negative float32 rise with its value, so group and score make one integer.
     """
     short = scores.astype(np.float32)
     if not (short == scores).all() or np.signbit(short).any() or groups.max(initial=0) >= 1 << 32:
@@ -306,7 +306,7 @@ def _falling(scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
 
 
 def _index_of(values: np.ndarray, rising: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(indices in a sorted array, whether each value is in it)."""
+    """(index of each value in the sorted array `rising`, whether the value is in it)."""
     if not len(rising):
         return np.zeros(len(values), np.int64), np.zeros(len(values), bool)
     index = np.minimum(np.searchsorted(rising, values), len(rising) - 1)
@@ -314,7 +314,10 @@ def _index_of(values: np.ndarray, rising: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def result_rows(detections: Mapping[int, Detections], classes: Mapping[int, int]) -> np.ndarray:
-    """(n, 7) image id, x, y, w, h, score, category id, as `COCO.loadRes` expects them, without unknown classes."""
+    """(n, 7) image id, x, y, w, h, score, category id of each detection, as `COCO.loadRes` expects.
+
+    Detections of classes without a category are left out.
+    """
     by_image = list(detections.values())
     class_ids = np.concatenate([np.empty(0, np.int32), *(one.class_ids for one in by_image)])
     category, has_category = _categories(class_ids, classes)

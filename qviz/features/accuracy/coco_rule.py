@@ -1,4 +1,4 @@
-"""COCO's rule of matching, for all images and classes at once; `coco_matching` explains it and stores its results.
+"""COCO's rule of matching, for all images and classes at once. `coco_matching` explains the rule and its tables.
 
 Shapes: T IoU thresholds; n boxes of many images and classes.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 PAIRS_AT_ONCE = 1_000_000
-"""Maximum overlaps in memory at a time; crowded images have many."""
+"""Maximum number of overlaps in memory at a time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,12 +31,12 @@ class Boxes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CocoRule:
-    """The rule of matching. A decision is an integer with one bit per size and threshold: bit size * T + threshold.
+    """The rule of matching. A decision is an integer: its bit (size * T + threshold) is for that size and threshold.
 
     Attributes:
         thresholds: (T,) IoU thresholds in ascending order.
         recalls: Recall levels over which AP is averaged.
-        ranges: (lowest, highest) area of each size.
+        ranges: (lowest, highest) area of each size, in square pixels.
     """
 
     thresholds: np.ndarray
@@ -54,17 +54,18 @@ class CocoRule:
         return cls(np.asarray(params.iouThrs), np.asarray(params.recThrs), chosen)
 
     def ignored(self, gt: Boxes, crowds: np.ndarray) -> np.ndarray:
-        """(n,) bits of the sizes for which each object does not count."""
+        """(n,) for each object, the bits of the sizes for which it does not count."""
         every = int((1 << len(self.thresholds) * len(self.ranges)) - 1)
         return np.where(crowds, every, self._outside(gt.areas))
 
     def match(self, dt: Boxes, gt: Boxes, crowds: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(true, ignored, ious), each (n,).
 
-        `true` and `ignored` are bits of the sizes and thresholds at which a detection matches an object, or is ignored.
-        `ious` are IoUs, float32, with the object matched at the first size and the lowest threshold; 0 without one.
+        `true` has the bits of the sizes and thresholds at which a detection matches an object that counts, and
+        `ignored` those at which it is ignored. `ious` is the float32 IoU with the object that is matched at the first
+        size and the lowest threshold; 0 if there is none.
 
-        Within each group, `dt` must be sorted by falling score and `gt` must be in the order of annotation.
+        Within each group, `dt` must be sorted by falling score, and `gt` must be in the order of annotation.
         """
         dt_index, gt_index, passed, overlap = self._pairs(dt, gt, crowds)
         ignored = self.ignored(gt, crowds)
@@ -83,12 +84,12 @@ class CocoRule:
         return true, (matched_at_all & ~true) | (self._outside(dt.areas) & ~matched_at_all), ious
 
     def table(self, decisions: np.ndarray, size: int) -> np.ndarray:
-        """(T, n) booleans for the size with this index."""
+        """(T, n) booleans from the bits of decisions (n,), for the size with this index."""
         bits = size * len(self.thresholds) + np.arange(len(self.thresholds))
         return (decisions[None, :] >> bits[:, None] & 1).astype(bool)
 
     def _outside(self, areas: np.ndarray) -> np.ndarray:
-        """(n,) bits of the sizes for which each area is too small or too large."""
+        """(n,) for each area, the bits of the sizes for which it is too small or too large."""
         bits = np.zeros(len(areas), np.int64)
         for size, (low, high) in enumerate(self.ranges):
             block = ((1 << len(self.thresholds)) - 1) << size * len(self.thresholds)
@@ -127,7 +128,7 @@ class CocoRule:
 
 
 def _assign(dt_index: np.ndarray, gt_index: np.ndarray, candidates: np.ndarray, crowds: np.ndarray) -> np.ndarray:
-    """Greedy assignment in the order of the pairs: the bits for which detection and object are both still free."""
+    """Assign greedily in the order of the pairs: for each pair, the bits at which detection and object were free."""
     free_dt: dict[int, int] = {}
     free_gt: dict[int, int] = {}
     matched = []

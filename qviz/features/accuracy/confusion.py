@@ -1,8 +1,8 @@
-"""As which class each annotated object is detected, and on which images a variant finds fewer objects.
+"""The class that is detected for each annotated object, and the images on which a variant finds fewer objects.
 
-Objects are paired one to one with detections above a confidence threshold, same class first, at an IoU of .50 (in the
-way in which the objects of two models are paired, see `matching`). An object without a partner is missed; a detection
-without one is a false alarm, unless it lies on a crowd of its class.
+Objects are paired one to one with detections above a confidence threshold, same class first, at an IoU of .50.
+`matching` pairs the objects of two models in the same way. An object without a partner is missed; a detection without
+a partner is a false alarm, unless it lies on a crowd of its class.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class ImageLoss:
 
     @property
     def loss(self) -> int:
-        """Number of objects lost plus number of false alarms added; used to sort the images."""
+        """Number of lost objects plus number of added false alarms."""
         return self.reference_found - self.variant_found + self.variant_false - self.reference_false
 
 
@@ -68,7 +68,7 @@ class ModelConfusions:
     """One model on one dataset.
 
     Attributes:
-        pairs: (annotated class, detected class) -> number of such pairs; None as in `Confusion`.
+        pairs: (annotated class, detected class) -> number of such pairs. A class may be None, as in `Confusion`.
         correct: Image id -> number of objects found with the right class.
         false_alarms: Image id -> number of false alarms.
         correct_by_class: (image id, class) -> number of objects found with the right class.
@@ -83,9 +83,9 @@ class ModelConfusions:
 def model_confusions(
     dataset: Dataset, detections: Mapping[int, Detections], classes: Mapping[int, int], score: float
 ) -> ModelConfusions:
-    """The confusions of one model, counting detections with at least `score`.
+    """The confusions of one model. Only detections with a confidence of at least `score` count.
 
-    `detections` maps image ids to detections in pixels of the original image, and `classes` class ids to category ids.
+    `detections` maps image ids to detections in pixels of the original image; `classes` maps class ids to category ids.
     """
     names = {category.id: category.name for category in dataset.categories}
     pairs: Counter[tuple[str | None, str | None]] = Counter()
@@ -104,14 +104,14 @@ def model_confusions(
 
 
 def _with_categories(detections: Detections, classes: Mapping[int, int]) -> Detections:
-    """The detections with class ids replaced by category ids; those of a class without a category are left out."""
+    """The detections, with category ids in place of class ids. Detections of a class without category are left out."""
     detections = detections[np.isin(detections.class_ids, list(classes))]
     category_ids = [classes[int(class_id)] for class_id in detections.class_ids]
     return Detections.of(detections.boxes, detections.scores, category_ids)
 
 
 def _pairs(image: DatasetImage, detections: Detections) -> list[tuple[int | None, int | None]]:
-    """One (category of the object or None, category of the detection or None) per pair, miss or false alarm."""
+    """(category of the object or None, category of the detection or None) of each pair, miss and false alarm."""
     single = ~image.is_crowd
     truths = Detections.of(image.boxes[single], np.ones(single.sum()), image.category_ids[single])
     matches = match_detections(truths, detections, IOU)
@@ -160,7 +160,7 @@ def image_losses(
 def worst_image_of(
     dataset: Dataset, digests: Mapping[int, str], reference: ModelConfusions, variant: ModelConfusions
 ) -> Mapping[str, str]:
-    """Class -> digest of the image on which the variant loses the most objects of that class; the first of a tie."""
+    """Class -> digest of the image on which the variant loses most of its objects; the first one if several tie."""
     names = {category.id: category.name for category in dataset.categories}
     worst: dict[str, tuple[int, str]] = {}
     for image in dataset.images:

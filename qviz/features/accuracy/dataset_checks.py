@@ -1,4 +1,4 @@
-"""Checks of annotations that apply to every format: sizes, duplicates, areas, names, backgrounds, crowds, classes."""
+"""Checks for annotations of every format: image sizes, duplicates, areas, names, backgrounds, crowds, classes."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from qviz.structures.boxes import area, iou_matrix
 
 Size = tuple[int, int]
 SIZE_TOLERANCE = 1
-"""Pixels by which the size in the annotations may differ from the file's."""
+"""Number of pixels by which a side in the annotations may differ from the image file's."""
 SAME_BOX = 0.9
-"""IoU from which two boxes are one, drawn or exported twice."""
+"""Two boxes with at least this IoU are the same box, drawn or exported twice."""
 LARGEST_AREA = 1.1
-"""An area may exceed its box by this factor; a segmentation is smaller than its box."""
+"""Largest permitted ratio of an object's area to its box's area; a segmentation is smaller than its box."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class ImageFacts:
     Attributes:
         sizes: The (width, height) of each image, with and without EXIF orientation.
         digests: sha256 of each file.
-        dark: One sentence per nearly black 16-bit image, about the range of values it uses.
+        dark: One sentence per nearly black 16-bit image, on the range of its values.
         unreadable: One sentence per image that cannot be read.
     """
 
@@ -65,7 +65,7 @@ Names = Mapping[int, str]
 
 
 def _no_objects(dataset: Dataset, facts: ImageFacts, shown: Names) -> Iterator[DatasetProblem]:
-    """Report if nothing is annotated, or only crowds."""
+    """Report a dataset in which nothing, or only crowds, is annotated."""
     crowds = sum(int(image.is_crowd.sum()) for image in dataset.images)
     if dataset.annotations > crowds:
         return
@@ -81,7 +81,7 @@ def _no_objects(dataset: Dataset, facts: ImageFacts, shown: Names) -> Iterator[D
 
 
 def _other_sizes(dataset: Dataset, facts: ImageFacts, shown: Names) -> Iterator[DatasetProblem]:
-    """Report images for which the annotations give another size than the file has."""
+    """Report images whose size in the annotations differs from that of the file."""
     wrong = [
         (image, image.size, facts.sizes[image.id][-1])
         for image in dataset.images
@@ -181,7 +181,7 @@ def _copies(keys: Iterable[tuple[int, Hashable]]) -> list[tuple[int, int]]:
 
 
 def _backgrounds(dataset: Dataset, facts: ImageFacts, shown: Names) -> Iterator[DatasetProblem]:
-    """Report images without objects. The reader reports those that have no label file."""
+    """Report images without objects. Images without a label file are reported by the reader of the format."""
     without_labels = sum(problem.count for problem in dataset.problems if problem.code == "images_without_labels")
     empty = [image for image in dataset.images if not len(image.category_ids)]
     if len(empty) > without_labels and dataset.annotations:

@@ -1,7 +1,7 @@
-"""Check annotations before AP is computed: compare what they declare with the images.
+"""Check annotations before AP is computed, among other things by comparing them with the images.
 
-The reader of each format reports problems that only it can see (how numbers are written, ids, missing files). This
-module adds the checks that apply to every format. Each problem has a count, examples and the likely fix.
+The reader of each format reports problems that only it can see (notation of numbers, ids, missing files). This module
+adds the checks that apply to every format. Each problem has a count, examples and the likely fix.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from qviz.result import Result
 from qviz.structures import Dataset, DatasetProblem
 
 SHOWN_EXAMPLES = 2
-"""Examples in a sentence."""
+"""Maximum number of examples in a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class CategoryCount:
-    """One category: its number of objects, including crowds, and the number of images that show one."""
+    """One category: its number of objects, including crowds, and its number of images with such objects."""
 
     name: str
     objects: int
@@ -92,9 +92,9 @@ def sentence_of(problem: DatasetProblem) -> str:
 
 
 def sentences_of(problems: Sequence[DatasetProblem]) -> tuple[str, ...]:
-    """One or two sentences per problem, with all advice in a single one.
+    """One or two sentences per problem; problems that are mere advice share one sentence.
 
-    A problem that another one already quotes is left out.
+    A problem is left out if the message of another problem contains its message.
     """
     advice = [problem.message.split(":")[0].removesuffix(".") for problem in problems if problem.advice]
     rest = [f"{'; '.join(advice)}. `qviz dataset` lists them."] if advice else []

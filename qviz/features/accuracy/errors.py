@@ -1,13 +1,13 @@
 """How much AP each kind of error costs: TIDE's Cls, Loc, Both, Dupe, Bkg and Miss.
 
 Source: Bolya et al., TIDE: A General Toolbox for Identifying Object Detection Errors (ECCV 2020). The values equal
-those of its package tidecv (x100 there, in [0, 1] here). A false positive belongs to the first kind that fits:
+those of its package tidecv (x100 there, in [0, 1] here). A false positive is of the first kind that fits:
 Loc    right class, IoU with an object of .1 to .5
 Cls    wrong class, IoU of .5 and more
-Dupe   right class and position, but another detection has matched the object
+Dupe   right class and position, but another detection is matched with the object
 Bkg    no object reaches an IoU of .1
 Both   anything else: wrong class and badly placed
-Miss   an object that no error above could be corrected to
+Miss   an object that is not detected, and that is not the target of one of the errors above
 dAP is the AP (at an IoU of .50) gained by correcting all errors of one kind and nothing else; it is never below 0. The
 dAPs of two kinds do not add up, and those of two models cannot simply be subtracted, because the same error costs more
 in a better model. As in tidecv, AP is averaged over all classes that are annotated or detected. A class that a model
@@ -28,9 +28,9 @@ from qviz.structures import Dataset, DatasetImage, Detections
 KINDS = ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss")
 MATCH, BACKGROUND = 0.5, 0.1
 MAX_DETECTIONS = 100
-"""Per image."""
+"""Maximum number of detections that count, per image."""
 RIGHT = -1
-"""The kind of a detection that is not an error; else its position in `KINDS`."""
+"""The kind of a detection that is not an error. The kind of an error is its index in `KINDS`."""
 KINDS_HELP = (
     "Cls: wrong class. Loc: right class, badly placed (IoU .1 to .5). Both: wrong and badly placed. Dupe: found twice."
     " Bkg: nothing is there. Miss: not found at all."
@@ -51,10 +51,11 @@ class _Errors:
     """The detections, as (n,) arrays in their order, and the objects.
 
     Attributes:
-        counted: Whether a detection counts; an unmatched one on a crowd does not.
+        kinds: Index in `KINDS`, or `RIGHT`.
+        counted: Whether a detection counts; an unmatched detection on a crowd does not.
         corrected: The class to which a detection would be corrected; -1 if correcting the error removes the detection.
         truths: Class of each object.
-        missed: Class of each object that no error could be corrected to.
+        missed: Class of each missed object.
     """
 
     classes: np.ndarray
@@ -78,8 +79,7 @@ def error_costs(
 ) -> tuple[ErrorCost, ...]:
     """The cost of each kind of error.
 
-    `detections` maps image ids to detections in pixels of the original image, and `classes` maps
-    class ids to category ids.
+    `detections` maps image ids to detections in pixels of the original image; `classes` maps class ids to category ids.
     """
     errors = _Errors.of(
         [_image_errors(image, detections.get(image.id, Detections.none()), classes) for image in dataset.images]
@@ -116,9 +116,9 @@ def _image_errors(image: DatasetImage, detections: Detections, classes: Mapping[
 
 
 def _matched(overlaps: np.ndarray) -> np.ndarray:
-    """(n,) index of the object matched by each detection, or -1.
+    """(n,) index of the object that each detection is matched with, or -1.
 
-    Detections take the best object that is still free, in the order of falling scores.
+    In the order of falling scores, each detection is matched with the free object that has the highest IoU.
     """
     left, matched = overlaps.copy(), np.full(len(overlaps), -1)
     for n in np.flatnonzero((overlaps >= MATCH).any(axis=1)):
@@ -132,8 +132,8 @@ def _matched(overlaps: np.ndarray) -> np.ndarray:
 def _kinds(overlaps: np.ndarray, same: np.ndarray, is_matched: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(kinds, targets) of the detections, both (n,).
 
-    The kind is that of the detection if it is a false positive. The target is the index of the object to which it could
-    be corrected, or -1.
+    The kind says what error the detection is if it is a false positive. The target is the index of the object that it
+    would detect if the error were corrected, or -1.
     """
     if not overlaps.size:
         return np.full(len(overlaps), KINDS.index("Bkg")), np.full(len(overlaps), -1)
@@ -185,7 +185,13 @@ def _corrected_ap(errors: _Errors, kind: int) -> float:
 def _mean_ap(
     classes: np.ndarray, scores: np.ndarray, true: np.ndarray, truths: np.ndarray, removed: np.ndarray
 ) -> float:
-    """Mean AP over the classes of the detections (n,) and of the objects that are left without the `removed` ones."""
+    """Mean AP over all classes that are detected or annotated.
+
+    Args:
+        classes, scores, true: (n,) of the detections.
+        truths: Class of each object.
+        removed: Class of each object that does not count.
+    """
     counts = Counter(truths.tolist())
     counts.subtract(removed.tolist())
     order = np.lexsort((-scores, classes))

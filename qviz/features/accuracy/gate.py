@@ -1,23 +1,23 @@
-"""Whether a variant may be released: compare what it loses, or a bound of the loss's interval, with a limit.
+"""Decide whether a variant may be released: compare its loss, or a bound of the loss's interval, with a limit.
 
-The loss is that of AP (`check_losses`) or that of recall at the operating point (`check_recall`).
+The loss is one of AP (`check_losses`) or one of recall at the operating point (`check_recall`).
 
-confident None     fails if the loss itself exceeds the limit
-confident "lower"  fails only if the lower bound exceeds it: rarely fails because of noise, but with few images almost
-                   everything passes
-confident "upper"  fails if the upper bound exceeds it: a variant passes only if it is shown to be good
+confident None     a variant fails if its loss exceeds the limit
+confident "lower"  a variant fails if the lower bound of its loss exceeds the limit. This rarely fails because of noise,
+                   but with few images almost every variant passes
+confident "upper"  a variant fails if the upper bound of its loss exceeds the limit: it must be shown to be good
 
 If the reference itself detects (nearly) none of the annotated objects, the gate cannot conclude: no variant passes and
 none fails. The same applies if the annotations are not what they declare (`MISREAD`).
 
-A variant that floods the images with false alarms fails regardless of its loss, because neither AP nor recall shows
-false alarms. If slices are checked, a slice fails if its loss of recall, or the chosen bound, is above the limit.
-Without a chosen bound its loss must also be significant, because among many small slices the largest loss is large by
+A variant that floods the images with false alarms fails regardless of its loss, because AP and recall hardly show
+false alarms. If slices are checked, a slice fails if its loss of recall, or the chosen bound, exceeds the limit.
+If no bound is chosen, the loss must also be significant, because the largest of many losses in small slices is large by
 chance. Only slices with an interval are checked.
 
-A variant with an unknown loss fails and, with `confident`, so does one whose loss has no interval. If an interval is
-wider than the limit and cannot decide, a remark says so; a strict gate then cannot conclude, unless another variant
-fails.
+A variant fails if its loss is unknown, or if `confident` is set and the loss has no interval. If an interval is wider
+than the limit and contains it, a remark says that it is undecided; a strict gate then cannot conclude, unless another
+variant fails.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ class Gate:
 
     Attributes:
         measure: `ap` or `recall`.
-        limit: The loss that is allowed, in [0, 1].
+        limit: Maximum permitted loss, in [0, 1].
         failed: Names of the variants that fail.
-        remarks: One sentence per reason for which a variant fails, or for which the data are not sufficient.
+        remarks: One sentence per reason why a variant fails, or why the data are not sufficient.
         inconclusive: Reason why the gate cannot conclude; empty if it can.
         slices: Whether every slice had to stay within the limit as well.
-        power: For each variant that the images cannot decide, how many images like these would.
+        power: For each undecided variant, a sentence on how many images like these would decide.
     """
 
     measure: str
@@ -65,7 +65,7 @@ class Gate:
 
     @property
     def outcome(self) -> str:
-        """The result in words."""
+        """`passed`, `failed by NAMES` or `cannot conclude`."""
         if self.inconclusive:
             return "cannot conclude"
         return "passed" if self.passed else f"failed by {', '.join(self.failed)}"
@@ -77,7 +77,7 @@ class Gate:
 
     @property
     def condition(self) -> str:
-        """What had to hold, e.g. `at most 1.0 AP points lost`."""
+        """The condition that was checked, e.g. `at most 1.0 AP points lost`."""
         unit = "AP points" if self.measure == AP else "points of recall"
         return f"at most {100 * self.limit:.1f} {unit} lost{' in every slice' if self.slices else ''}"
 
@@ -87,7 +87,7 @@ class Gate:
         return tuple(dict.fromkeys(filter(None, (*self.remarks, self.inconclusive, *self.power))))
 
     def to_json(self) -> dict[str, Any]:
-        """The value of `gate` in `qviz evaluate --json`; the limit has the name of its option."""
+        """The value of `gate` in `qviz evaluate --json`. The key of the limit is the name of the option."""
         slices = {"slices": self.slices} if self.measure == RECALL else {}
         return {
             f"max_{self.measure}_loss": self.limit,
@@ -162,13 +162,13 @@ def check_recall(
 
 @dataclass(frozen=True, slots=True)
 class _Check:
-    """What decides about one variant.
+    """What is known about one variant.
 
     Attributes:
-        beyond: Remark if its loss is beyond the limit, or empty.
-        reasons: Sentences on what makes it fail whatever its loss.
-        undecided: Sentence that the interval is too wide; empty if it can decide.
-        power: How many images would decide; empty if these do.
+        beyond: A remark if the loss exceeds the limit; else empty.
+        reasons: Sentences on why the variant fails regardless of its loss.
+        undecided: A sentence if the interval is too wide to decide; else empty.
+        power: A sentence on how many images would decide; empty if these images do.
     """
 
     variant: str
@@ -180,7 +180,7 @@ class _Check:
 
 
 def _decided(gate: Gate, checks: Sequence[_Check], strict: bool) -> Gate:
-    """The gate with its outcome."""
+    """The gate with its outcome, which follows from the checks of all variants."""
     failed, remarks, open_reasons = [], [], []
     for check in checks:
         is_open = bool(check.undecided) and strict
@@ -210,9 +210,9 @@ def bound(loss: Loss, confident: str | None) -> float:
 
 
 def flood_sentence(result: Evaluation, index: int, reference: str, variant: str) -> str:
-    """A sentence that a variant floods the images, with the numbers of both models; empty if it does not.
+    """A sentence that a variant has many more false alarms than the reference; empty if it does not.
 
-    `index` is its position among the variants; `reference` and `variant` are the names to use.
+    `index` is the variant's index among the variants; `reference` and `variant` are the names to use.
     """
     detail = result.details[index]
     if not result.floods(detail):
@@ -225,9 +225,9 @@ def flood_sentence(result: Evaluation, index: int, reference: str, variant: str)
 
 
 def no_reference(result: Evaluation) -> str:
-    """Why no loss can be measured: the reference finds no annotated object, or the annotations are misread.
+    """The reason why no loss can be measured; empty if losses can be measured.
 
-    Empty if it can be measured.
+    Reasons are that the reference finds no annotated object, or that the annotations are misread.
     """
     if misread := next((problem for problem in result.problems if problem.code in MISREAD), None):
         return f"AP means nothing with these annotations. {misread.message} {misread.fix}"
@@ -246,7 +246,7 @@ def _no_recall(operating: Operating) -> str:
 
 
 def _floods(result: Evaluation, operating: Operating, index: int) -> Iterator[str]:
-    """A sentence if the variant has significantly, and many, more false positives at the operating point."""
+    """A sentence if the variant has many more false positives at the operating point and this is significant."""
     first, second = operating.models[0].figures, operating.models[index + 1].figures
     images = max(result.images, 1)
     pair = first.false_positives_per_image, second.false_positives_per_image
@@ -261,7 +261,7 @@ def _floods(result: Evaluation, operating: Operating, index: int) -> Iterator[st
 
 
 def _failing_slices(result: Evaluation, index: int, limit: float, confident: str | None) -> Iterator[str]:
-    """Sentences about the slices that fail, the largest loss first; beyond `SHOWN_SLICES` only their number."""
+    """Sentences about the slices that fail, the largest loss first. Only `SHOWN_SLICES` are named, the rest counted."""
     rows = [(row, row.losses[index].loss) for row in (result.slices.rows if result.slices else ())]
     failing = [
         (row, loss)
@@ -280,7 +280,7 @@ def _failing_slices(result: Evaluation, index: int, limit: float, confident: str
 
 
 def _is_undecided(loss: Loss, limit: float) -> bool:
-    """Whether the interval is wider than the limit and contains it."""
+    """Whether the interval is wider than the limit and contains the limit."""
     low, high = loss.low, loss.high
     return low is not None and high is not None and high - low > abs(limit) and low <= limit < high
 
@@ -290,6 +290,6 @@ def _undecided(result: Evaluation, bounds: str) -> str:
 
 
 def _power(result: Evaluation, loss: Loss, limit: float) -> str:
-    """How many images would decide; empty if these images do."""
+    """A sentence on how many images would decide; empty if these images do."""
     unknown = loss.value is not None and loss.low is None
     return power_sentence(loss, result.images, limit) if unknown or _is_undecided(loss, limit) else ""

@@ -19,7 +19,7 @@ from qviz.structures import Category, Dataset, DatasetImage
 def measured_dataset(evaluation: Evaluation, dataset: Dataset) -> Dataset:
     """The dataset reduced to the images and categories that counted in the evaluation.
 
-    `dataset` is the one that was evaluated. If the reference's detections were the ground truth, they replace its
+    `dataset` is the one that was evaluated. If the reference's detections were the ground truth, they replace the
     annotations here as well.
     """
     images = tuple(image for image in dataset.images if image.id in evaluation.image_ids)

@@ -1,8 +1,9 @@
-"""Find the mistake in the annotations because of which a reference detects (nearly) none of the annotated objects.
+"""Find the mistake in the annotations that makes a reference detect (nearly) none of the annotated objects.
 
 Each likely mistake (order or unit of the coordinates, image size, mirrored or turned images, annotations of the
-neighbouring image) is undone on a trial basis, to count how many objects then overlap a detection of any class with an
-IoU of .5. If the boxes fit as they are, the classes are compared. The annotations are not changed: the result is text.
+neighbouring image) is corrected on trial, and the objects that then overlap a detection of any class with an IoU of .5
+are counted. If the boxes fit without a correction, the classes are compared. The result is text; the annotations are
+not changed.
 """
 
 from __future__ import annotations
@@ -25,23 +26,30 @@ MISREAD = (
     *("box_order", "box_unit"),
     *("category_ids_off_by_one", "image_ids_off_by_one", "classes_from_one", "labels_from_zero"),
 )
-"""Codes of problems with which AP means nothing, whatever its value."""
+"""Codes of problems that make AP meaningless, whatever its value."""
 MAX_AP = 0.02
-"""A reference below this AP finds nothing of the truth: a variant can lose no more than that."""
+"""A reference with a lower AP is treated as one that finds no object: a variant could not lose more than this."""
 MAX_AP50 = 0.1
-"""Below this AP50 a reason is looked for."""
+"""If AP50 is lower than this, a reason is looked for."""
 LOW_SCORE, MAX_DETECTIONS = 0.05, 30
-"""Where no detection reaches the threshold of the pages: those from this confidence on, at most so many per image."""
+"""Minimum confidence and maximum number per image of detections that are used if none reaches `PAGE_SCORE`."""
 OVERLAP, FITS, GAIN = 0.5, 0.3, 2.0
-"""A share of objects of `FITS` must overlap a detection, and `GAIN` times as many as before."""
+"""A correction explains the result if it makes a share of `FITS` of the objects overlap a detection with an IoU of
+`OVERLAP`, and `GAIN` times as many as without it."""
 MAX_IMAGES = 500
 CLASS_SHARE = 0.5
-"""Share of the objects with a detection whose class must differ."""
+"""Minimum share of the objects with a detection that must have another class than the detection."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Scene:
-    """One image: its objects with boxes (n, 4) in pixels and category names (n), and its detections with labels."""
+    """One image with its objects and detections.
+
+    Attributes:
+        boxes, names: (n, 4) boxes in pixels and (n) category names of the objects.
+        detected, labels: Boxes and class names of the detections.
+        size, declared: (width, height) of the image, and according to the annotations.
+    """
 
     boxes: np.ndarray
     names: Sequence[str]
@@ -140,7 +148,7 @@ def _share(scenes: Sequence[_Scene], boxes: Callable[[_Scene], np.ndarray], tota
 
 
 def _other_classes(scenes: Sequence[_Scene]) -> str | None:
-    """A sentence on the classes as which the objects are detected, if the boxes fit but the classes do not; or None."""
+    """A sentence on the detected classes if the boxes fit but the classes do not; else None."""
     pairs: Counter[tuple[str, str]] = Counter()
     for scene in scenes:
         if len(scene.boxes) and len(scene.detected):
@@ -160,7 +168,7 @@ def _other_classes(scenes: Sequence[_Scene]) -> str | None:
 
 
 def _read_as(reading: Reading, declared: Reading) -> Callable[[_Scene], np.ndarray]:
-    """A function that returns a scene's boxes as they would be if the file used another convention than it declares."""
+    """A function that returns a scene's boxes as if the file used the convention `reading`, not the declared one."""
 
     def boxes(scene: _Scene) -> np.ndarray:
         sizes = np.tile(np.array(scene.declared, np.float64), (len(scene.boxes), 1))
@@ -216,7 +224,7 @@ _MISTAKES: dict[str, Callable[[_Scene], np.ndarray]] = {
     "Boxes seem to have been drawn before the images were turned by 90 degrees (EXIF orientation)": _clockwise,
     "Boxes seem to have been drawn before the images were turned by -90 degrees (EXIF orientation)": _anticlockwise,
 }
-"""What may be wrong -> the boxes without that mistake. The first of equals is named, so the likely ones come first."""
+"""Mistake -> function that corrects the boxes. Likely mistakes come first, because the first of equals is reported."""
 _STEPS = (
     ("Annotations seem to belong to the next image: image ids may be off by one", 1),
     ("Annotations seem to belong to the image before: image ids may be off by one", -1),

@@ -1,16 +1,16 @@
-"""Models at the confidence threshold in use: precision, recall, misses, false positives, and what a variant loses.
+"""Precision, recall, misses and false positives of models at the threshold in use, and what a variant loses there.
 
 A detection counts if its score reaches the threshold. It is right if pycocotools matches it with an object of its class
-at an IoU of .50; detections on a crowd are left out. Figures of all classes together are pooled over the objects.
+at an IoU of .50; detections on a crowd are left out. For figures of all classes together, the counts are added first.
 
 recall       right detections / objects
 precision    right detections / detections; None without detections
 misses       number of objects that are not found
 false positives per image: number of detections that are not right / images
 loss         reference minus variant, or variant minus reference for false positives: positive is worse. 95 % intervals
-             and significance as in `bootstrap`, with the same draws of the images; by class with Holm's correction over
-             the classes, separately for each measure
-needed       the highest threshold at which the variant has the reference's recall, and its cost in the other measures
+             and significance are computed as in `bootstrap`, with the same draws of the images. By class, Holm's
+             correction is applied over the classes, separately for each measure
+needed       the highest threshold at which the variant has at least the reference's recall, with its figures there
 """
 
 from __future__ import annotations
@@ -37,9 +37,11 @@ class ClassFigures:
 
     Attributes:
         threshold: The threshold; None if the classes have different ones.
-        precision, recall: In [0, 1]; None without detections or without objects.
-        misses, truths, detections: Number of objects that are not found, of all objects, and of detections.
-        false_positives_per_image: Mean over all images.
+        precision: In [0, 1]; None without detections.
+        recall: In [0, 1]; None without objects.
+        misses: Number of objects that are not found.
+        truths, detections: Number of objects, and of detections that reach the threshold.
+        false_positives_per_image: Mean number over all images.
     """
 
     label: str
@@ -83,7 +85,7 @@ class Needed:
 
 @dataclass(frozen=True, slots=True)
 class MeasureLosses:
-    """What one variant loses on one class, or on all classes together (`label` is empty). Positive is worse."""
+    """What one variant loses on one class, or on all classes together if `label` is empty. Positive is worse."""
 
     label: str
     recall: Loss
@@ -94,7 +96,7 @@ class MeasureLosses:
 
 @dataclass(frozen=True, slots=True)
 class OperatingLoss:
-    """The losses of one variant, the class that loses the most recall first, and what brings the F1 back."""
+    """The losses of one variant, the class that loses the most recall first, and how much F1 can be recovered."""
 
     variant: str
     overall: MeasureLosses
@@ -165,7 +167,7 @@ def operate(names: Sequence[str], labels: Sequence[str], tables: Sequence[MatchT
 
 
 def operate_models(models: Sequence[APResult], at: At) -> Operating:
-    """Same as `operate`, for models that have been evaluated, with what brings the F1 back."""
+    """Same as `operate`, for models that have been evaluated, with the recoveries of each variant."""
     labels = [row.label for row in models[0].figures.per_class]
     tables = [model.tables for model in models]
     return with_recoveries(operate([model.figures.name for model in models], labels, tables, at), labels, tables, at)
@@ -204,12 +206,12 @@ class _Counts:
 
 
 def reaches(scores: np.ndarray, threshold: float) -> np.ndarray:
-    """(n,) whether scores reach a threshold, compared in float32 because models report their scores in float32."""
+    """(n,) whether each score reaches the threshold. Both are compared as float32, the type of models' scores."""
     return np.asarray(scores.astype(np.float32) >= np.float32(threshold))
 
 
 def _figures(label: str, threshold: float | None, sums: np.ndarray, images: int) -> ClassFigures:
-    """The figures from `sums`: numbers of right detections, detections and objects."""
+    """The figures of a class. sums: number of right detections, of detections, and of objects."""
     right, detections, truths = sums.tolist()
     return ClassFigures(
         label=label,
@@ -231,7 +233,7 @@ def _point(
     counts: _Counts,
     rows: np.ndarray,
 ) -> OperatingPoint:
-    """The figures of one model. `rows`: indices of the classes to list; `same`: the common threshold, or None."""
+    """The figures of one model. rows: indices of the classes to list; same: the threshold of all classes, or None."""
     images = counts.right.shape[1]
     sums = np.array([values.sum(axis=1, dtype=np.float64) for values in _fields(counts)])
     per_class = [_figures(labels[k], thresholds[k], sums[:, k], images) for k in rows]
@@ -247,7 +249,7 @@ class _Paired:
     weights: np.ndarray
 
     def losses(self, rows: np.ndarray) -> dict[str, tuple[Loss, float | None]]:
-        """Measure -> (loss with interval, p value) of these classes pooled. `rows` is (classes,) bool."""
+        """Measure -> (loss with interval, p value), pooled over the classes in `rows`, (classes,) bool."""
         first, second = (
             [values[rows].sum(axis=0) for values in _fields(one)] for one in (self.reference, self.variant)
         )
@@ -280,13 +282,13 @@ MEASURES: Mapping[str, Callable[..., np.ndarray]] = {
     "precision": lambda right, detections, truths, images: _ratio(right, detections),
     "spurious_per_image": lambda right, detections, truths, images: (right - detections) / images,
 }
-"""Measure -> function of (right, detections, truths, images) for which more is better."""
+"""Measure -> function of (right, detections, truths, images) whose value is higher for better models."""
 
 
 def _tested(value: float, drawn: np.ndarray, images: int) -> tuple[Loss, float | None]:
-    """A loss with its interval, and its p value, or None if it cannot be tested.
+    """(a loss with its interval, its p value; None if it cannot be tested).
 
-    `images` is the number of images that have objects or detections.
+    value: the loss; drawn: (resamples,) the loss in each; images: number of images that have objects or detections.
     """
     if np.isnan(value):
         return Loss(None), None
@@ -328,7 +330,7 @@ def _excludes_zero(loss: Loss) -> Loss:
 
 
 def _needed(curve: PrecisionRecall, recall: float | None, images: int) -> Needed:
-    """The highest threshold with at least this recall, and the figures there. It cannot separate equal scores."""
+    """The highest threshold with at least this recall, and the figures there; it does not separate equal scores."""
     threshold = None if recall is None else curve.threshold_for_recall(recall)
     if threshold is None:
         return Needed(None)

@@ -14,7 +14,7 @@ from qviz.structures.json_document import NotJson, parse_json
 BEST = "best"
 """The threshold at which the reference has its highest F1, all classes pooled."""
 OTHERS = "*"
-"""In a file of thresholds: all classes that it does not name."""
+"""In a file of thresholds, this label stands for all classes that the file does not name."""
 MAX_BYTES = 1_000_000
 
 At = float | str | Mapping[str, float]

@@ -1,6 +1,4 @@
-"""The Accuracy page apart from its tabs: starting the evaluation, its progress, the headline, and the choice of
-variant and class.
-"""
+"""The Accuracy page except its tabs: the evaluation and its progress, the headline, the choice of variant and class."""
 
 from __future__ import annotations
 
@@ -33,7 +31,7 @@ MAX_REMARKS = 8
 
 
 def evaluation_key(models: Models, digest: str, reference_as_truth: bool = False) -> Hashable:
-    """The key of an evaluation among the jobs of this server. `digest` is the digest of the dataset."""
+    """The key of an evaluation among the jobs of this server. digest: digest of the dataset."""
     return digest, reference_as_truth, models.identities
 
 
@@ -74,7 +72,7 @@ class Finding:
 
 
 def offer_reference_as_truth() -> None:
-    """Offer to measure against the reference's detections, because nothing is annotated, and explain the bias."""
+    """Offer to use the reference's detections as ground truth if nothing is annotated, and explain the bias."""
     page.verdict("Nothing is annotated: drop annotations to measure accuracy, or use the reference as truth.")
     st.text(_bias())
     agree = clicks.keep(dataset_choice.AGREED, True)
@@ -104,7 +102,7 @@ def evaluated(models: Models, source: Source) -> Finding | None:
 
 
 def headline(finding: Finding) -> None:
-    """Draw the verdict and what it was measured on."""
+    """Draw the verdict and the data on which it was measured."""
     result = finding.evaluation
     page.verdict(
         with_origin(
@@ -121,7 +119,7 @@ def headline(finding: Finding) -> None:
 
 
 def show_problems(problems: Sequence[DatasetProblem]) -> None:
-    """Draw the reasons to doubt the annotations, above the AP; harmless facts are collapsed."""
+    """Draw the reasons to doubt the annotations; harmless facts are in a collapsed section."""
     doubts = [problem for problem in problems if not problem.advice and problem.code != "reference_finds_nothing"]
     for problem in doubts[:MAX_REMARKS]:
         (st.error if problem.serious else st.warning)(as_text(sentence_of(problem)))

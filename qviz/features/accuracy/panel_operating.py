@@ -22,7 +22,7 @@ from qviz.structures import Loss
 
 
 def show(finding: Finding, variant: str) -> None:
-    """Draw the sentence on the variant in view, a row per model, and the loss of each class."""
+    """Draw a sentence on the variant in view, a table of the models, and a table of the losses by class."""
     operating = _operating(finding)
     number = finding.names.index(variant)
     sentences = operating_sentences(operating, finding.names)
@@ -41,7 +41,7 @@ def show(finding: Finding, variant: str) -> None:
 
 
 def _recoveries(loss: OperatingLoss, variant: str) -> None:
-    """Draw what another threshold and recalibrated scores bring back of the F1."""
+    """Draw how much of the lost F1 another threshold and recalibrated scores recover."""
     rows = loss.recoveries
     if not rows:
         return
@@ -70,7 +70,7 @@ def _recoveries(loss: OperatingLoss, variant: str) -> None:
 
 
 def _operating(finding: Finding) -> Operating:
-    """All models at the confidence that the user enters; by default at the one of the evaluation."""
+    """All models at the confidence that the user enters; the default is the confidence of the evaluation."""
     evaluated = finding.evaluation.operating
     best = score(evaluated.threshold) if evaluated is not None else BEST
     chosen = st.number_input(

@@ -50,11 +50,11 @@ SHOWN_CONFUSIONS = 300
 PREVIEW_TIMEOUT = 3.0
 COMPARE = "pages/compare.py"
 INK = {"light": "#1f2328", "dark": "#e6e8ea"}
-"""Text on a chart's own colours, as in `.streamlit/config.toml`."""
+"""Text colour of each theme, as in `.streamlit/config.toml`, for texts on the colours of a chart."""
 
 
 def worst(here: Page, finding: Finding, variant: str) -> None:
-    """Draw the images with the largest loss, i.e. objects lost plus false alarms added."""
+    """Draw the images with the largest loss, i.e. lost objects plus added false alarms."""
     rows = [row for row in finding.details[variant].images if row.loss > 0][:SHOWN_IMAGES]
     if not rows:
         st.text(f"{variant} loses no object and adds no false alarm on any image.")
@@ -109,9 +109,9 @@ def _class_ids(here: Page, finding: Finding, label: str) -> tuple[int, ...]:
 
 
 def _image(here: Page, finding: Finding, digest: str, name: str | None = None) -> EncodedImage | None:
-    """The image with this digest from the session or else from the dataset, or None.
+    """The image with this digest, from the session or, if it is not there, from the dataset; None if in neither.
 
-    Among the session's images, the part of the digest after `@` (the size) may differ.
+    For the session's images, the part of the digest after `@` (the size) may differ.
     """
     session_image = next((image for image in here.workspace.images if _bytes(image.digest) == _bytes(digest)), None)
     if session_image is not None:
@@ -132,7 +132,7 @@ def _bytes(digest: str) -> str:
 
 
 def _link(here: Page, image: EncodedImage, variant: str, label: str, key: str, class_ids: Sequence[int] = ()) -> None:
-    """Draw a link if the image is loaded, or else a button that loads it first."""
+    """Draw a link to the image if it is loaded, else a button that loads the image and then opens it."""
     if any(other.digest == image.digest for other in here.workspace.images):
         more: dict[str, Any] = {"classes": tuple(class_ids), "truth": True} if class_ids else {}
         page.link(COMPARE, as_text(label), image=image.name, variants=(variant,), **more)
@@ -151,7 +151,7 @@ def _link(here: Page, image: EncodedImage, variant: str, label: str, key: str, c
 
 
 def show(here: Page, finding: Finding, variant: str, label: str) -> None:
-    """Draw all tabs. With a single variant there is no heat map, because the bars show the same."""
+    """Draw all tabs. If there is only one variant, the heat map is left out, because the bars show the same."""
     drawings: dict[str, Callable[[], None]] = {
         "Loss by class": lambda: by_class(here, finding, variant, label),
         "All variants": lambda: heat(finding),
@@ -202,7 +202,7 @@ def by_class(here: Page, finding: Finding, variant: str, label: str) -> None:
 
 
 def _shown_count(losses: Sequence[VariantLoss], key: str) -> int:
-    """How many of the changed classes are drawn; all of them if the user asks for it."""
+    """Number of changed classes to draw; draws a switch with which the user can choose all."""
     changed = len(changed_classes(losses))
     if changed <= MAX_CLASSES:
         return MAX_CLASSES
@@ -302,7 +302,7 @@ def _threshold_sentence(variant: str, shift: ThresholdShift) -> str:
 
 
 def confusions(finding: Finding, variant: str) -> None:
-    """Draw as which classes the objects are detected, the largest change first."""
+    """Draw the table of annotated and detected classes, the largest change first."""
     rows = finding.details[variant].confusions
     only_changed = st.toggle("Only what changed", value=True, key="accuracy-changed")
     shown = [row for row in rows if row.change or not only_changed]

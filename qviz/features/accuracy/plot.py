@@ -1,6 +1,6 @@
-"""Charts of an evaluation. Losses are in AP points, reference minus variant; worse ones are vermilion and to the right.
+"""Charts of an evaluation. Losses are reference minus variant, in AP points.
 
-Losses whose interval includes 0 are faded.
+Losses are drawn in vermilion to the right of 0. Losses whose interval includes 0 are faded.
 """
 
 from __future__ import annotations
@@ -34,15 +34,16 @@ from qviz.formatting import hundred, listed, plural, points, signed_points
 from qviz.structures import Loss
 
 MIN_SHOWN = 5e-4
-"""Classes that lose or gain less AP than this are left to the table."""
+"""Classes that lose or gain less AP than this, in [0, 1], are not drawn; the table lists them."""
 HEAT = [[0, "rgba(31,163,155,.8)"], [0.5, "rgba(138,146,153,.08)"], [1, "rgba(224,104,20,.8)"]]
-"""Gain, nothing, loss: the page shows through where nothing changed."""
+"""Colours of a gain, of no change (nearly transparent), and of a loss."""
 
 
 def figure(result: Evaluation | DatasetHealth, variant: str | None = None) -> go.Figure:
-    """The loss of every variant, or of one variant by class if it is named; without variants, the model's metrics.
+    """The chart of a result.
 
-    For a DatasetHealth, the number of objects and images of each category.
+    For an Evaluation, it shows the loss of every variant or, if `variant` is a name, the loss of that variant by class;
+    without variants, the model's metrics. For a DatasetHealth, it shows the number of objects and images by category.
     """
     if isinstance(result, DatasetHealth):
         return category_bars(result.categories)
@@ -56,7 +57,7 @@ def figure(result: Evaluation | DatasetHealth, variant: str | None = None) -> go
 
 
 def category_bars(categories: Sequence[CategoryCount]) -> go.Figure:
-    """Two bars per category, its number of objects and of images with them; the most frequent category first."""
+    """Two bars per category, for its number of objects and its number of images; the most frequent category first."""
     rows = sorted(categories, key=lambda row: -row.objects)
     names = [plain(row.name) for row in rows]
     chart = go.Figure()
@@ -99,9 +100,9 @@ def shown_classes(losses: Sequence[VariantLoss], limit: int = MAX_CLASSES) -> li
 
 
 def left_out(losses: Sequence[VariantLoss], limit: int = MAX_CLASSES) -> str:
-    """A text on the classes that a chart leaves out: those with the least evidence, and those without a change.
+    """A text on the classes that a chart leaves out; empty if it shows all classes.
 
-    Empty if it shows all of them.
+    A chart leaves out classes without a change, and those with the least evidence beyond `limit`.
     """
     changed, classes = changed_classes(losses), {row.label for loss in losses for row in loss.per_class}
     beyond, unchanged = changed[limit:], len(classes) - len(changed)
@@ -121,7 +122,7 @@ def left_out(losses: Sequence[VariantLoss], limit: int = MAX_CLASSES) -> str:
 
 
 def class_loss_bars(loss: VariantLoss, colour: str, limit: int = MAX_CLASSES, chosen: str | None = None) -> go.Figure:
-    """One bar per class with its interval, the strongest evidence on top. Its number of objects follows its name."""
+    """One bar per class, with its interval, the strongest evidence on top. A class's name has its number of objects."""
     by_label = {row.label: row for row in loss.per_class}
     rows = [by_label[label] for label in shown_classes([loss], limit)][::-1]  # Plotly draws the first row at the bottom
     losses = [row.loss for row in rows]
@@ -227,7 +228,7 @@ def loss_heat(
 
 
 def _cell_texts(heat: go.Heatmap, ink: str) -> go.Scatter:
-    """The texts of the cells in the page's text colour, because a heat map chooses colours that suit a white page."""
+    """The texts of the cells, in the page's text colour. Plotly's own colours would only suit a white page."""
     return go.Scatter(
         x=list(heat.x) * len(heat.y),
         y=[label for label in heat.y for _ in heat.x],
@@ -305,7 +306,7 @@ def reliability_curves(curves: Mapping[str, Reliability], colours: Sequence[str]
 
 
 def threshold_moves(shifts: Mapping[str, ThresholdShift], colours: Sequence[str]) -> go.Figure:
-    """One row per variant: F1 at the reference's threshold (hollow), at its own (filled), and the reference's F1."""
+    """One row per variant: its F1 at the reference's best threshold (hollow) and at its own (filled), and FP32's F1."""
     figure = go.Figure()
     for (name, shift), colour in zip(shifts.items(), colours, strict=True):
         unmoved, moved = 100 * shift.variant_f1_unmoved, 100 * shift.variant.f1

@@ -1,4 +1,4 @@
-"""How many images a gate needs: the width of an interval shrinks with the square root of the number of images."""
+"""Estimate how many images a gate needs: an interval's width is proportional to 1 / sqrt(number of images)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from qviz.structures import Loss
 
 
 def images_to_decide(loss: Loss, images: int, limit: float) -> int | None:
-    """Number of similar images with which the interval would be as wide as the limit.
+    """Number of similar images with which the interval of a loss would be as wide as the limit.
 
-    None if the loss has no interval, or if the limit is 0, which no number of images can reach.
+    None if the loss has no interval, or if the limit is 0, because no interval has a width of 0.
 
     Args:
         images: Number of images on which the loss was measured.
-        limit: Loss in [0, 1] that is allowed.
+        limit: Maximum permitted loss, in [0, 1].
 
     Example:
         >>> images_to_decide(Loss(0.01, -0.01, 0.03, False), 100, 0.02)

@@ -1,20 +1,20 @@
-"""What brings the F1 back that a variant loses at the operating point: another threshold, or recalibrated scores.
+"""How much of the F1 that a variant loses at the operating point can be recovered by a threshold or recalibration.
 
-A recalibration maps scores to the share of detections with such scores that are right (IoU .50, all classes pooled):
+A recalibration maps a score to the probability that a detection with this score is right (IoU .50, all classes pooled):
 
-platt     1 / (1 + exp(a logit(score) + b)), fitted with Platt's targets (Probabilistic Outputs for Support Vector
-          Machines, 1999, section 2.2) by Newton's method; on the logit, as for probabilities (Kuppers et al.,
-          Multivariate Confidence Calibration for Object Detection, CVPR Workshops 2020)
-isotonic  the least-squares fit that never falls (Zadrozny and Elkan, KDD 2002); linear between the scores of the fit.
-          Within a range of equal probability, at most `TINY` is added by rank, so that their order stays
+platt     1 / (1 + exp(a logit(score) + b)), fitted by Newton's method with Platt's targets (Probabilistic Outputs for
+          Support Vector Machines, 1999, section 2.2). The logit is used because scores are probabilities (Kuppers et
+          al., Multivariate Confidence Calibration for Object Detection, CVPR Workshops 2020)
+isotonic  the least-squares fit that never falls (Zadrozny and Elkan, KDD 2002), linear between the fitted scores. In a
+          range of equal probability, at most `TINY` is added by rank, so that detections keep their order
 
-The scores of both models are recalibrated, and a detection counts if its probability reaches that of the threshold in
-use on the reference's scores. The other two ways leave the scores as they are: `threshold` takes the variant's best F1,
-`recall` the highest threshold with the reference's recall.
+The scores of both models are recalibrated. A detection then counts if its probability reaches the probability that the
+threshold in use has for the reference. Two other methods do not change scores: `threshold` uses the threshold with the
+variant's highest F1, `recall` the highest threshold with the reference's recall.
 
-Everything is fitted on other images than it is measured on: the images are divided into `FOLDS` parts, and each part is
-measured with what was fitted on the others. F1 losses have the intervals of `bootstrap`, with the same draws. What to
-ship, `threshold` of each row, is fitted on all images and applies to the variant's own scores.
+Nothing is measured on the images on which it was fitted: the images are divided into `FOLDS` parts, and each part is
+measured with what was fitted on the others. F1 losses have the intervals of `bootstrap`, with the same draws. The
+`threshold` of a row is for use in production: it is fitted on all images and applies to the variant's own scores.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from qviz.structures import Loss
 
 FOLDS = 5
 MIN_IMAGES = 10
-"""With fewer, nothing is recalibrated."""
+"""If there are fewer images, nothing is recalibrated."""
 UNCHANGED, THRESHOLD, RECALL, PLATT, ISOTONIC = "unchanged", "threshold", "recall", "platt", "isotonic"
 METHODS = (UNCHANGED, THRESHOLD, RECALL, PLATT, ISOTONIC)
 TINY = 1e-6
 TINY_CURVATURE = 1e-9
-"""Keeps a system of equations solvable where all numbers of a column are equal."""
+"""Added to the diagonal of Newton's matrix, so that it can be inverted even if a column is constant."""
 
 Map = Callable[[np.ndarray], np.ndarray]
 """(n,) scores -> (n,) probabilities."""
@@ -46,17 +46,17 @@ Map = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What one method brings back, measured on images that it was not fitted on.
+    """How much one method recovers, measured on images on which it was not fitted.
 
     Attributes:
         method: One of `METHODS`.
-        threshold: The threshold on the variant's own scores that all images together give; None if classes have
-            different ones, or if there is none.
+        threshold: The threshold on the variant's own scores, fitted on all images; None if classes have different
+            thresholds, or if there is none.
         f1, precision, recall: In [0, 1]; None without detections or objects.
-        false_positives_per_image: Mean over all images.
-        loss: F1 of the reference minus this F1; the interval is None with too few images.
-        recovered: Share of the F1 lost without a change that comes back; None if nothing is lost.
-        calibration_error: ECE of the scores, see `thresholds`; for a recalibration that of the probabilities.
+        false_positives_per_image: Mean number over all images.
+        loss: F1 of the reference minus this F1; without an interval if there are too few images.
+        recovered: Share of the F1 lost by `unchanged` that this method recovers; None if nothing is lost.
+        calibration_error: ECE of the scores or, for a recalibration, of the probabilities, see `thresholds`.
     """
 
     method: str
@@ -106,14 +106,14 @@ class Pool:
         return cls(scores.astype(np.float64), right.astype(bool), images, limits.astype(np.float64), truths)
 
     def on(self, chosen: np.ndarray) -> Pool:
-        """The detections and objects on the chosen images, a bool for each image."""
+        """The detections and objects on the chosen images. chosen: (images,) bool."""
         rows = chosen[self.images]
         arrays = (self.scores[rows], self.right[rows], self.images[rows], self.limits[rows])
         return Pool(*arrays, np.where(chosen, self.truths, 0))
 
     @property
     def curve(self) -> PrecisionRecall:
-        """The detections by falling score."""
+        """The detections, sorted by falling score."""
         order = np.argsort(-self.scores, kind="stable")
         return PrecisionRecall(self.scores[order], self.right[order], int(self.truths.sum()))
 
@@ -211,7 +211,7 @@ Fit = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 def _fitted(method: str, reference: Pool, variant: Pool) -> Fit:
-    """What the images of both pools give for a method."""
+    """Fit a method on both pools and return how it decides about the variant's detections."""
     if method in (PLATT, ISOTONIC):
         fit = platt if method == PLATT else isotonic
         first, second = fit(reference.scores, reference.right), fit(variant.scores, variant.right)
@@ -226,7 +226,7 @@ def _fitted(method: str, reference: Pool, variant: Pool) -> Fit:
 
 
 def _own_threshold(method: str, reference: Pool, variant: Pool) -> np.float32 | None:
-    """The variant's threshold of the methods `threshold` and `recall`; None if the one in use stays."""
+    """The variant's own threshold for the methods `threshold` and `recall`; None if the threshold in use is kept."""
     if method == THRESHOLD:
         best = variant.curve.best().score
         return None if best is None else np.float32(best)
@@ -238,7 +238,7 @@ def _own_threshold(method: str, reference: Pool, variant: Pool) -> np.float32 | 
 
 
 def _shipped(method: str, reference: Pool, variant: Pool) -> float | None:
-    """The threshold on the variant's own scores that all images give."""
+    """The threshold on the variant's own scores, fitted on all images of both pools."""
     in_use = np.unique(reference.limits)
     if len(in_use) != 1 or in_use[0] > 1:
         return None
@@ -252,11 +252,11 @@ def _shipped(method: str, reference: Pool, variant: Pool) -> float | None:
 
 
 def isotonic(scores: np.ndarray, right: np.ndarray) -> Map:
-    """The map of the isotonic fit: linear between the scores it was fitted on, constant outside of them.
+    """The map of the isotonic fit: linear between the fitted scores, and constant below and above them.
 
     Args:
         scores: (n,) in [0, 1], with n > 0.
-        right: (n,) bool.
+        right: (n,) bool, whether each detection is right.
     """
     from scipy.optimize import isotonic_regression
 
@@ -267,16 +267,16 @@ def isotonic(scores: np.ndarray, right: np.ndarray) -> Map:
 
 
 def platt(scores: np.ndarray, right: np.ndarray) -> Map:
-    """The map of Platt's logistic fit on the logit of the scores, see the module for its source."""
+    """The map of Platt's logistic fit on the logit of the scores; the module names the source."""
     slope, offset = platt_coefficients(scores, right)
     return lambda new_scores: sigmoid(slope * logit(new_scores) + offset)
 
 
 def platt_coefficients(scores: np.ndarray, right: np.ndarray) -> tuple[float, float]:
-    """(slope, offset) of the probability's logit over the score's logit.
+    """(slope, offset) of the line that maps the score's logit to the probability's logit.
 
-    The cross-entropy with Platt's targets, (n+ + 1) / (n+ + 2) and 1 / (n- + 2), is convex, so Newton's method finds
-    its minimum; steps that would raise the cost are halved.
+    Newton's method minimises the cross-entropy with Platt's targets, (n+ + 1) / (n+ + 2) and 1 / (n- + 2), which is
+    convex; steps that would raise it are halved.
     """
     slope, offset = logistic_coefficients(logit(scores)[None], right, np.array([1.0, 0.0]))
     return float(slope), float(offset)
@@ -285,13 +285,13 @@ def platt_coefficients(scores: np.ndarray, right: np.ndarray) -> tuple[float, fl
 def logistic_coefficients(
     columns: np.ndarray, happened: np.ndarray, start: np.ndarray | None = None, ridge: float = 0.0
 ) -> np.ndarray:
-    """(k + 1,) weights of the columns, and the offset, of a logistic regression with Platt's targets.
+    """Fit a logistic regression with Platt's targets: (k + 1,) weights of the columns, then the offset.
 
     Args:
         columns: (k, n) numbers from which the probability is computed.
         happened: (n,) bool, whether the event happened.
-        start: (k + 1,) weights from which the search begins; None: zeros.
-        ridge: Cost of the squared weights, as of `ridge / 2 * weight**2`; the offset has none.
+        start: (k + 1,) weights and offset with which the search begins; None for zeros.
+        ridge: `ridge / 2 * weight**2` is added to the cost for each weight, but not for the offset.
     """
     count, positives = len(happened), int(np.sum(happened))
     targets = np.where(happened, (positives + 1) / (positives + 2), 1 / (count - positives + 2))
@@ -319,11 +319,11 @@ def logistic_coefficients(
 
 
 def logit(scores: np.ndarray) -> np.ndarray:
-    """log(s / (1 - s)) of scores in [0, 1], which are limited to [1e-6, 1 - 1e-6]."""
+    """log(s / (1 - s)) of scores s, which are first clipped to [1e-6, 1 - 1e-6]."""
     inside = np.clip(np.asarray(scores, np.float64), TINY, 1 - TINY)
     return np.asarray(np.log(inside) - np.log1p(-inside))
 
 
 def sigmoid(z: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-z)), which does not overflow."""
+    """1 / (1 + exp(-z)), computed without overflow."""
     return np.asarray(0.5 * (1 + np.tanh(z / 2)))

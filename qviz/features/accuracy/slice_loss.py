@@ -1,9 +1,10 @@
-"""Losses by slice, i.e. of objects that share a trait, either their own or their image's. `slices` computes them.
+"""Losses by slice. A slice is the objects that share a trait, of their own or of their image. `slices` computes them.
 
 Recall is measured at the operating point. `loss`, in [-1, 1], is the reference's recall in the slice minus the
-variant's. `excess`, in [-2, 2], is that loss minus the loss among all other objects for which the trait is known: how
-much more the variant loses here than elsewhere. For both, positive is worse. The 95 % intervals come from the paired
-bootstrap over images; significance uses Holm's correction over all slices of a variant, separately for each of the two.
+variant's. `excess`, in [-2, 2], says how much more the variant loses in the slice than elsewhere: it is the loss minus
+the loss among all other objects whose trait is known. For both, positive is worse. The 95 % intervals come from the
+paired bootstrap over images. Significance uses Holm's correction over all slices of a variant, separately for `loss`
+and `excess`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from qviz.structures import Loss
 
 @dataclass(frozen=True, slots=True)
 class VariantSliceLoss:
-    """One variant in one slice. `recalls` are the recalls of (reference, variant) in the slice, in [0, 1]."""
+    """One variant in one slice. recalls: recall of (reference, variant) in the slice, in [0, 1]."""
 
     variant: str
     loss: Loss
@@ -26,7 +27,7 @@ class VariantSliceLoss:
     recalls: tuple[float | None, float | None]
 
     def to_json(self) -> dict[str, Any]:
-        """The loss in the slice, and under `more` the difference from the other objects."""
+        """The loss in the slice and, under `more`, the excess."""
         loss: dict[str, Any] = to_json(self.loss)
         return {
             "variant": self.variant,
@@ -43,7 +44,7 @@ class SliceLoss:
 
     Attributes:
         trait, group: The trait and its group, e.g. `brightness` and `dark`.
-        meaning: The slice in words, e.g. `dark images (brightness < 40)`.
+        meaning: A phrase that describes the slice, e.g. `dark images (brightness < 40)`.
         images, truths: Number of images that have objects in the slice, and number of these objects.
         losses: One entry per variant.
         image_names: Names of all images of the slice, sorted.
@@ -77,7 +78,7 @@ class SliceLoss:
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """The objects whose trait is in one range. `middle` is their median; `losses` has one entry per variant."""
+    """The objects whose trait is from `low` to `high`. middle: median of the trait; losses: one entry per variant."""
 
     low: float
     high: float
@@ -87,14 +88,14 @@ class CurvePoint:
     losses: tuple[VariantSliceLoss, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The point as written in `slice_curves[].points` of `qviz evaluate --json`."""
+        """One entry of `slice_curves[].points` in `qviz evaluate --json`."""
         numbers = {name: getattr(self, name) for name in ("low", "high", "middle", "images", "truths")}
         return {**numbers, "losses": [loss.to_json() for loss in self.losses]}
 
 
 @dataclass(frozen=True, slots=True)
 class TraitCurve:
-    """The loss over a continuous trait, in ranges with about equally many objects, in ascending order."""
+    """The loss over a continuous trait: one point per range of its values, with about equally many objects in each."""
 
     trait: str
     points: tuple[CurvePoint, ...]
@@ -106,7 +107,7 @@ class TraitCurve:
 
 @dataclass(frozen=True, slots=True)
 class Slices:
-    """Every slice, the one with the clearest loss first.
+    """All slices, those with the clearest loss first.
 
     Attributes:
         remarks: Sentences about traits that could not be used.
@@ -118,10 +119,10 @@ class Slices:
     curves: tuple[TraitCurve, ...] = ()
 
     def to_json(self) -> list[dict[str, Any]]:
-        """The slices as written by `qviz evaluate --json`, without the curves."""
+        """The slices, as `qviz evaluate --json` writes them, without the curves."""
         return [row.to_json() for row in self.rows]
 
     def images_to_csv(self) -> str:
-        """CSV with a row for each image of each slice: trait, group, image. Safe to open in a spreadsheet."""
+        """CSV text with a row (trait, group, image) for each image of each slice; no cell can act as a formula."""
         rows = ((row.trait, row.group, name) for row in self.rows for name in row.image_names)
         return csv_text(("trait", "group", "image"), rows)

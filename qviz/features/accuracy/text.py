@@ -41,7 +41,7 @@ def finding(result: Evaluation, names: Sequence[str]) -> str:
 
 
 def shape_sentences(result: Evaluation, names: Sequence[str]) -> list[str]:
-    """AP of the reference's keypoints and masks, and what variants lose of it. `names` are as in `finding`."""
+    """Sentences on the AP of the reference's keypoints and masks, and on its loss. names: as in `finding`."""
     sentences = []
     for row in result.shapes:
         reference = row.models[0] if row.models else None
@@ -54,7 +54,7 @@ def shape_sentences(result: Evaluation, names: Sequence[str]) -> list[str]:
 
 
 def shape_caption(row: ShapeAccuracy) -> str:
-    """What a table of AP of keypoints or masks was measured by, and on how many objects."""
+    """The caption of a table of AP of keypoints or masks: the measure of overlap and the number of objects."""
     if row.kind == "masks":
         measure = "the IoU of masks"
     else:
@@ -64,9 +64,10 @@ def shape_caption(row: ShapeAccuracy) -> str:
 
 
 def conversion_sentences(result: Evaluation, names: Sequence[str]) -> list[str]:
-    """The converter's and the quantizer's share of each loss against an ONNX reference; they add up as shown.
+    """Sentences that divide each loss against an ONNX reference into the converter's and the quantizer's share.
 
-    `names` are as in `finding`. Empty unless one of the variants is the float32 file between the two.
+    The shown shares add up to the shown loss. Empty unless one of the variants is the float32 file that the ONNX model
+    was converted to. names: as in `finding`.
     """
     converted = converted_file(result.warnings)
     rows = [(name, model) for name, model in zip(names, result.models, strict=True) if model.ap is not None]
@@ -87,14 +88,14 @@ def conversion_sentences(result: Evaluation, names: Sequence[str]) -> list[str]:
 
 
 def _tenths(loss: float) -> int:
-    """A loss of AP in [0, 1] as whole tenths of a point, so that shares add up as they are shown."""
+    """A loss of AP in [0, 1], rounded to tenths of a point: integers, so that shown shares add up."""
     return round(loss * 1000)
 
 
 def _beside_ap(result: Evaluation, names: Sequence[str]) -> list[str]:
-    """Sentences on what AP hides: variants that flood the images, and one whose agreement contradicts its loss of AP.
+    """Sentences on what AP does not show: many more false alarms, or an agreement that contradicts the loss of AP.
 
-    `names` are as in `finding`.
+    names: as in `finding`.
     """
     reference, *variants = names
     sentences = [flood_sentence(result, index, reference, name) for index, name in enumerate(variants)]
@@ -107,7 +108,7 @@ def _beside_ap(result: Evaluation, names: Sequence[str]) -> list[str]:
 
 
 def health_verdict(result: DatasetHealth) -> str:
-    """The content of a dataset in numbers, and its worst problem."""
+    """The numbers of images, objects and categories of a dataset, and its worst problem."""
     counts = f"{plural(result.images, 'image')}, {plural(result.annotations, 'object')}"
     opening = f"{result.dataset}: {counts} in {plural(len(result.categories), 'category')}"
     if not result.problems:
@@ -119,10 +120,7 @@ def health_verdict(result: DatasetHealth) -> str:
 
 
 def undetected_truth(result: Evaluation) -> str:
-    """A message that the reference detects (nearly) none of the objects, with the likely reason.
-
-    Empty if it does detect them.
-    """
+    """A message if the reference detects (nearly) none of the objects, with the likely reason; else empty."""
     problem = next((problem for problem in result.problems if problem.code == "reference_finds_nothing"), None)
     return problem.message if problem is not None and problem.serious else ""
 
@@ -171,9 +169,9 @@ def loss_phrase(loss: Loss) -> str:
 
 
 def _class_to_name(loss: VariantLoss) -> ClassLoss | None:
-    """The worst class to mention: one with a significant loss if there are intervals, or else any that loses.
+    """The worst class to mention, or None. If there are intervals, only classes with a significant loss are eligible.
 
-    Without this restriction it would nearly always be a class with a single object.
+    Without this restriction, it would nearly always be a class with a single object.
     """
     no_intervals = loss.ap.low is None  # too few images
     return next(
@@ -182,7 +180,7 @@ def _class_to_name(loss: VariantLoss) -> ClassLoss | None:
 
 
 def _other_losses(others: Sequence[tuple[str, VariantLoss]]) -> str:
-    """Sentences on the other variants: one in full; of several, the significant losses and the largest of the rest."""
+    """Sentences on the other variants: their significant losses and, of all others, the largest loss."""
     if len(others) == 1:
         ((name, loss),) = others
         return f" {name} {loss_phrase(loss.ap)}."
@@ -224,7 +222,7 @@ def markdown(result: Evaluation, *gates: Gate) -> str:
 
 
 def _shape_markdown(row: ShapeAccuracy, names: Sequence[str]) -> list[str]:
-    """The table of AP of keypoints or masks below its caption, or why there is none."""
+    """A caption and a Markdown table of the AP of keypoints or masks, or the reason why there is none."""
     if row.remark:
         return [row.remark]
     losses = [Loss(None), *(Loss(None) if loss is None else loss.ap for loss in row.losses)]

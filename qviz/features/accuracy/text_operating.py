@@ -1,4 +1,4 @@
-"""The operating point in sentences."""
+"""Sentences on the operating point."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def confidence_text(operating: Operating) -> str:
 
 
 def threshold_text(threshold: float | None) -> str:
-    """The threshold rounded down to three decimals, so that it still reaches the recall; a dash if it is None."""
+    """The threshold, rounded down to three decimals so that the recall is still reached; a dash for None."""
     return UNKNOWN if threshold is None else f"{math.floor(threshold * 1000) / 1000:.3f}"
 
 
 def operating_sentences(operating: Operating, names: Sequence[str] | None = None) -> list[str]:
-    """One sentence per variant: the recall it loses, and the threshold that brings it back and what that costs.
+    """One sentence per variant: the recall that it loses, the threshold that recovers it, and what this costs.
 
     `names` are the shown names of all models, the reference first; by default the names of the files.
     """
@@ -50,9 +50,9 @@ METHOD_WORDS = {
 
 
 def recovery_sentence(loss: OperatingLoss, name: str) -> str:
-    """What brings back most of the F1 that a variant loses; empty if it loses none, or if too few images decide.
+    """A sentence on the method that recovers most of the F1 that a variant loses.
 
-    `name` is the shown name of the variant.
+    Empty if it loses none, or if there are too few images. name: shown name of the variant.
     """
     rows = {row.method: row for row in loss.recoveries}
     first = rows.get(UNCHANGED)

@@ -1,7 +1,7 @@
-"""The best confidence threshold, and whether confidences still say how good a detection is. All at an IoU of .50.
+"""The best confidence threshold, and how well confidences match the share of right detections, at an IoU of .50.
 
-F1           2 TP / (detections + objects) of the detections that reach a threshold, of one class or pooled over all
-best         the threshold with the highest F1 (halfway to the next lower score, so that equal scores stay together)
+F1           2 TP / (detections + objects), with the detections that reach a threshold; of one class, or of all pooled
+best         the threshold with the highest F1, halfway between its lowest score and the next lower score
 recovered    share of the F1 lost at the reference's best threshold that the variant's own best threshold brings back;
              None if nothing is lost
 reliability  detections in ten bins of confidence: their mean confidence against the share that is right; ECE is the
@@ -10,11 +10,11 @@ oLRP         the LRP of a class at a threshold is (sum of (1 - IoU) / .5 over ri
              misses) / (right detections + false positives + misses); oLRP is its lowest value over all thresholds,
              averaged over the classes that have objects; lower is better (Oksuz et al., Localization Recall Precision,
              ECCV 2018; One Metric to Measure Them All, TPAMI 2021)
-LaECE        detections of a class in 25 bins of confidence: mean distance of the mean confidence from the share that is
-             right times the mean IoU of those, weighted by number, averaged over the classes that have objects and
-             detections; lower is better (Oksuz et al., Towards Building Self-aware Object Detectors, CVPR 2023, section
-             4, there at an IoU of .10; for boxes also Kuppers et al., Multivariate Confidence Calibration for Object
-             Detection, CVPR Workshops 2020)
+LaECE        detections of a class in 25 bins of confidence: distance of the mean confidence from the product of the
+             share that is right and the mean IoU of the right ones, averaged over the bins (weighted by number), then
+             over the classes that have objects and detections; lower is better (Oksuz et al., Towards Building
+             Self-aware Object Detectors, CVPR 2023, section 4, there at an IoU of .10; for boxes also Kuppers et al.,
+             Multivariate Confidence Calibration for Object Detection, CVPR Workshops 2020)
 
 ECE and LaECE count detections with a confidence of at least `CANDIDATE_FLOOR`.
 """
@@ -30,13 +30,13 @@ from qviz.features.accuracy.coco_matching import ClassTable, MatchTables
 from qviz.structures.detections import CANDIDATE_FLOOR
 
 BINS, FIT_BINS = 10, 25
-"""Of ECE and of LaECE."""
+"""Number of bins of ECE, and of LaECE."""
 IOU = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class BestThreshold:
-    """The best threshold `score` (None if no detection of the model is right), and the F1 there, in [0, 1]."""
+    """The best threshold. score: the threshold, None if no detection of the model is right; f1: F1 there, in [0, 1]."""
 
     score: float | None
     f1: float
@@ -64,7 +64,7 @@ class ThresholdShift:
     per_class: tuple[ClassThreshold, ...]
 
     def to_json(self) -> dict[str, float | None]:
-        """The thresholds as written by `qviz evaluate --json`."""
+        """The thresholds, as `qviz evaluate --json` writes them."""
         return {
             "reference": self.reference.score,
             "variant": self.variant.score,
@@ -86,7 +86,7 @@ class ReliabilityBin:
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """The non-empty bins, and the expected calibration error (None if there are no detections)."""
+    """The non-empty bins, and the expected calibration error `ece`, in [0, 1] (None if there are no detections)."""
 
     bins: tuple[ReliabilityBin, ...]
     ece: float | None
@@ -94,9 +94,12 @@ class Reliability:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PrecisionRecall:
-    """Detections by falling score: (n,) scores and (n,) bool whether each is right, and the number of objects.
+    """Detections, sorted by falling score, without those on crowds.
 
-    Detections on crowds are left out.
+    Attributes:
+        scores: (n,) scores.
+        right: (n,) bool, whether each detection is right.
+        truths: Number of objects.
     """
 
     scores: np.ndarray
@@ -186,19 +189,19 @@ def calibration_error(scores: np.ndarray, right: np.ndarray) -> float | None:
 
 
 def _in_bins(scores: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(scores, whether each is right, number of the bin) of the detections with at least `CANDIDATE_FLOOR`."""
+    """(scores, whether each is right, index of its bin) for the detections with a score from `CANDIDATE_FLOOR`."""
     enough = scores >= CANDIDATE_FLOOR
     scores = scores[enough]
     return scores, right[enough], np.minimum((scores * BINS).astype(int), BINS - 1)
 
 
 def optimal_lrp(tables: MatchTables) -> float | None:
-    """oLRP of a model; None if nothing is annotated. `tables` are those of objects of every size."""
+    """oLRP of a model; None if nothing is annotated. tables: matches with objects of every size."""
     return _mean([_class_lrp(table) for table in tables.classes if table.truths.any()])
 
 
 def localization_aware_ece(tables: MatchTables) -> float | None:
-    """LaECE of a model; None without detections. `tables` are those of objects of every size."""
+    """LaECE of a model; None without detections. tables: matches with objects of every size."""
     errors = [_class_ece(table) for table in tables.classes if table.truths.any()]
     return _mean([error for error in errors if error is not None])
 

@@ -1,17 +1,16 @@
 """The ground truth of an evaluation: match categories with classes, or use the reference's detections instead.
 
-Categories are matched with classes by name, ignoring case, spaces, hyphens and underscores. Names left over on both
-sides are then matched by `SYNONYMS`. If one side has no names, they are matched by id: category `class 17` is class 17;
-otherwise class 0 is the category with the lowest id, and so on.
+Categories are matched with classes by name, ignoring case, spaces, hyphens and underscores. Names that are left over on
+both sides are then matched by `SYNONYMS`. If one side has no names, ids are matched: a category named `class 17` is
+class 17; without such names, class 0 is the category with the lowest id, and so on.
 
-Whatever does not match is listed, and counts as it does in pycocotools. All objects of a category for which the model
-has no class are missed, so that category has AP 0 and lowers the mean. This affects every model with the same labels
-equally, so losses stay comparable. Detections of a class that is not a category are left out, because such objects were
-not annotated.
+Categories and classes that do not match are listed, and count as in pycocotools. If a category has no class, all its
+objects are missed; its AP of 0 lowers the mean. This affects every model with the same labels equally, so losses stay
+comparable. Detections of a class without a category are left out, because such objects were not annotated.
 
 If the reference's detections are used as ground truth, AP measures agreement with the reference, not accuracy. The
-reference has AP 1, whatever it misses, and a variant gets no credit for being right where the reference is wrong.
-Objects that the reference scores just above the threshold count fully, those just below not at all. A variant with
+reference has AP 1 even if it misses objects, and a variant does not gain by being right where the reference is wrong.
+An object that the reference scores just above the threshold counts fully; one just below does not count. A variant with
 slightly lower scores therefore loses more than it would with annotations.
 """
 
@@ -38,7 +37,10 @@ REMARK = (
 
 
 def as_truths(dataset: Dataset, detections: Mapping[int, Detections], reference: Inspection) -> Dataset:
-    """The dataset with the reference's detections (by image id) as ground truth; category ids are its class ids."""
+    """The dataset with the reference's detections as ground truth. Category ids are the reference's class ids.
+
+    detections: image id -> detections.
+    """
     images = tuple(_with_truths(image, detections[image.id].above(PAGE_SCORE)) for image in dataset.images)
     class_ids = {int(class_id) for image in images for class_id in image.category_ids}
     categories = (Category(class_id, reference.label(class_id)) for class_id in sorted(class_ids))
@@ -59,7 +61,7 @@ def _with_truths(image: DatasetImage, detections: Detections) -> DatasetImage:
 
 
 def labelled_truths(image: DatasetImage, dataset: Dataset, labels: Sequence[str]) -> GroundTruth:
-    """An image's ground truth with the class ids of a model; objects for which the model has no class are left out."""
+    """An image's ground truth, with class ids of a model. Objects for which the model has no class are left out."""
     classes = {category: class_id for class_id, category in category_ids(labels, dataset.categories).items()}
     named = np.isin(image.category_ids, list(classes))
     return GroundTruth(
@@ -77,8 +79,8 @@ class Reconciled:
         classes: Class id -> category id.
         how: Whether they were matched by name or by id.
         unmatched_labels: Labels without a matching category.
-        unmatched_categories: (name, number of objects) of categories without a matching label, the most frequent
-            first; without those that have the same name as a matched one (`shared_names`).
+        unmatched_categories: (name, number of objects) of each category without a matching label, the most frequent
+            first. Categories with the same name as a matched one (`shared_names`) are not listed.
     """
 
     classes: Mapping[int, int]
@@ -165,7 +167,7 @@ def with_classes(dataset: Dataset, names: Sequence[str]) -> Dataset:
 
 
 def shared_names(categories: Sequence[Category]) -> dict[str, list[int]]:
-    """Name -> ids, for names that several categories share if case, spaces, hyphens and underscores are ignored."""
+    """Name -> ids, for names that several categories share. Case, spaces, hyphens and underscores are ignored."""
     ids: dict[str, list[int]] = {}
     names: dict[str, str] = {}
     for category in categories:
@@ -175,7 +177,7 @@ def shared_names(categories: Sequence[Category]) -> dict[str, list[int]]:
 
 
 def _class_number(name: str) -> int | None:
-    """The number in a placeholder name such as `class 17`, which a class without a name gets; or None."""
+    """The number in a placeholder name such as `class 17`, which stands for a class without a name; else None."""
     word, _, number = name.partition(" ")
     return int(number) if word == "class" and number.isascii() and number.isdecimal() and len(number) < 10 else None
 

@@ -1,13 +1,13 @@
-"""AP of keypoints and masks, for models that return them on datasets in which they are annotated.
+"""AP of keypoints and masks, for models that return them and datasets that have them.
 
-It is pycocotools' AP with the `iouType` keypoints or segm: objects match by the similarity of their keypoints (OKS) or
-the IoU of their masks instead of the IoU of their boxes, and a detection keeps its confidence. Of keypoints, the 20
-strongest detections of an image count, and there is no size `small`. OKS uses COCO's standard deviations for 17
-keypoints, which must have COCO's order, and 1 / n for any other n; and the area as annotated, which in YOLO label files
-is that of the box. Masks of detections are 64 x 64 cells of their box.
+This is pycocotools' AP with the `iouType` keypoints or segm. Instead of the IoU of boxes, it uses the similarity of
+keypoints (OKS) or the IoU of masks. For keypoints, the 20 detections with the highest scores of an image count, and
+there is no size `small`. OKS uses COCO's standard deviations for 17 keypoints, which must be in COCO's order, and 1 / n
+for any other number n. It also uses the annotated area, which in YOLO label files is the area of the box. Masks of
+detections consist of 64 x 64 cells of their box.
 
-Only categories in which some object has such a shape count. In these, an object without it is ignored, as pycocotools
-ignores a person without labelled keypoints.
+Only categories in which some object has a shape of this kind count. Their objects without such a shape are ignored, as
+pycocotools ignores a person without labelled keypoints.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from qviz.structures import Dataset
 
 KINDS: tuple[Kind, ...] = ("keypoints", "masks")
 IMAGES_AT_ONCE = 25
-"""Images in a job: a fraction of a second of matching."""
+"""Number of images in a job, so that matching takes a fraction of a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +51,11 @@ class ShapeAccuracy:
     Attributes:
         kind: `keypoints` or `masks`.
         objects: Number of annotated objects that count; 0 if AP could not be measured.
-        models: One entry per model, the reference first; None for a model without such shapes. `olrp` and `laece` are
-            None, and so is `ap_small` of keypoints.
+        models: One entry per model, the reference first; None for a model without such shapes. In an entry, `olrp` and
+            `laece` are None; for keypoints, `ap_small` is also None.
         losses: One entry per variant; None if the reference or the variant has no such shapes.
         points: Number of keypoints of an object; 0 for masks.
-        remark: Why AP could not be measured; empty if it was.
+        remark: Reason why AP could not be measured; empty if it was measured.
     """
 
     kind: str
@@ -71,18 +71,18 @@ class ShapeAccuracy:
         return tuple(metric for metric in METRICS if self.kind == "masks" or metric.size != "small")
 
     def to_json(self) -> dict[str, Any]:
-        """The entry in `shapes` of `qviz evaluate --json`; the figures are with the models and losses."""
+        """The entry in `shapes` of `qviz evaluate --json`, without figures: these are with the models and losses."""
         sigmas = sigmas_of(self.points).tolist() if self.kind == "keypoints" else None
         return {"kind": self.kind, "objects": self.objects, "sigmas": sigmas, "remark": self.remark}
 
 
 def shape_figures(shapes: Sequence[ShapeAccuracy], models: int) -> list[dict[str, Any]]:
-    """For each model: kind -> its figures, or null; for the JSON. Kinds that could not be measured are left out."""
+    """For each model, in JSON: kind -> figures, or null. Kinds that could not be measured are left out."""
     return [{row.kind: to_json(row.models[index]) for row in shapes if row.models} for index in range(models)]
 
 
 def shape_losses(shapes: Sequence[ShapeAccuracy], variants: int) -> list[dict[str, Any]]:
-    """For each variant: kind -> its loss of AP with the interval, or null; for the JSON."""
+    """For each variant, in JSON: kind -> loss of AP with its interval, or null."""
     rows = [[(row.kind, row.losses[index]) for row in shapes if row.models] for index in range(variants)]
     return [{kind: None if loss is None else to_json(loss.ap) for kind, loss in row} for row in rows]
 
@@ -95,9 +95,9 @@ def has_shapes(dataset: Dataset) -> bool:
 def shape_accuracies(
     context: Context, evaluator: Evaluator, models: Sequence[LoadedModel]
 ) -> tuple[ShapeAccuracy, ...]:
-    """One entry for keypoints and one for masks, if some model has them.
+    """One entry for keypoints and one for masks, each only if some model returns them.
 
-    The evaluator must have been given `shapes` if any are annotated. Raises Cancelled.
+    The evaluator must have been created with `shapes=True` if any are annotated. Raises Cancelled.
     """
     first = evaluator.dataset.images[0]
     detected = detect_images(context.quiet(), models, [first.encoded()], 1, PAGE_SCORE).inferences
@@ -114,7 +114,10 @@ def shape_accuracies(
 def _accuracy(
     context: Context, evaluator: Evaluator, models: Sequence[LoadedModel], kind: Kind, sizes: Sequence[int | None]
 ) -> ShapeAccuracy:
-    """sizes: for each model, the number of its keypoints, or any number if it has masks; None if it has neither."""
+    """The accuracy of one kind of shape.
+
+    sizes: for each model, the number of its keypoints, or any number if it has masks; None if it has no such shapes.
+    """
     size = next(size for size in sizes if size is not None)
     points = size if kind == "keypoints" else 0
     counts = _counts(evaluator.dataset, kind, points)
@@ -133,7 +136,7 @@ def _accuracy(
 
 
 def _counts(dataset: Dataset, kind: Kind, points: int) -> Counter[int]:
-    """Category id -> number of objects that count: no crowds, and at least one labelled keypoint."""
+    """Category id -> number of objects that count. Crowds and objects without the shape do not count."""
     counts: Counter[int] = Counter()
     for image in dataset.images:
         for index, shape in enumerate(getattr(image, kind) if getattr(image, kind) is not None else ()):
@@ -170,7 +173,7 @@ def _tables(context: Context, evaluator: Evaluator, model: LoadedModel, task: Sh
 
 
 def tables_of(groups: Sequence[MatchedGroup], task: ShapeTask, images: Sequence[int]) -> dict[str, MatchTables]:
-    """Size -> tables of the task's categories. `images`: sorted ids of all images; `groups` are in that order."""
+    """Size -> tables of the task's categories. images: sorted ids of all images; groups: sorted by image."""
     from pycocotools.cocoeval import Params
 
     params = Params(IOU_TYPES[task.kind])

@@ -1,6 +1,6 @@
 """pycocotools' matching of keypoints or masks, in a worker: one `COCOeval.evaluateImg` per image, class and size.
 
-The annotations and detections are given to `COCOeval` without its `COCO` objects, which print, and check nothing.
+`COCOeval` receives annotations and detections directly, without pycocotools' `COCO` objects, which print text.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from qviz.structures.detections import MASK_SIDE
 
 Kind = Literal["keypoints", "masks"]
 IOU_TYPES: Mapping[Kind, str] = {"keypoints": "keypoints", "masks": "segm"}
-"""pycocotools' name of the measure of overlap."""
+"""Kind -> pycocotools' name for its measure of overlap."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShapeTask:
-    """What is matched.
+    """The objects to match.
 
     Attributes:
         categories: Ids of the categories that have such shapes, in ascending order.
@@ -39,7 +39,7 @@ class ShapeTask:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShapeImage:
-    """One image with its annotations, without its bytes, and the detections of one model on it."""
+    """The annotations of one image and the detections of one model on it, without the image's bytes."""
 
     image: DatasetImage
     detections: Detections
@@ -64,7 +64,7 @@ class MatchedGroup:
 
 
 def match_job(task: ShapeTask, rows: Sequence[ShapeImage]) -> list[MatchedGroup]:
-    """The matches of these images, in their order, of each category with objects or detections."""
+    """The matches of each image and category that has objects or detections, in the order of the images."""
     from pycocotools.cocoeval import COCOeval
 
     evaluation = COCOeval(iouType=IOU_TYPES[task.kind])
@@ -95,7 +95,7 @@ def _group(evaluation: Any, key: tuple[int, int]) -> MatchedGroup:
 
 
 def _truths(image: DatasetImage, task: ShapeTask) -> dict[int, list[dict[str, Any]]]:
-    """Category id -> its objects as pycocotools reads them. Those without the shape are ignored."""
+    """Category id -> its objects in pycocotools' format. Objects without the shape are marked as ignored."""
     rows: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for index, category in enumerate(image.category_ids.tolist()):
         x1, y1, x2, y2 = image.boxes[index].tolist()
@@ -119,7 +119,9 @@ def _keypoints(image: DatasetImage, index: int, points: int) -> dict[str, Any]:
 
 
 def _mask(image: DatasetImage, index: int) -> dict[str, Any]:
-    """An object without a mask is a crowd that fills its box: detections inside of it are ignored."""
+    """The mask of an object. An object without a mask becomes a crowd that fills its box, so that detections in it
+    are ignored.
+    """
     counts, size = image.masks[index] if image.masks is not None else None, image.size
     assert size is not None, "only images whose size is known have masks"
     if counts is not None:
@@ -131,7 +133,7 @@ _FULL = np.full((MASK_SIDE, MASK_SIDE // 8), 255, np.uint8)
 
 
 def _detections(row: ShapeImage, task: ShapeTask) -> dict[int, list[dict[str, Any]]]:
-    """Category id -> the detections as `COCO.loadRes` reads them, by their areas and without boxes."""
+    """Category id -> the detections in the format of `COCO.loadRes`, with areas and without boxes."""
     from pycocotools import mask
 
     rows: dict[int, list[dict[str, Any]]] = defaultdict(list)
@@ -154,11 +156,11 @@ def _detections(row: ShapeImage, task: ShapeTask) -> dict[int, list[dict[str, An
 
 
 def runs(box: np.ndarray, mask: np.ndarray, size: tuple[int, int]) -> dict[str, Any]:
-    """COCO's compressed run lengths of a mask: the pixels of the image whose centre lies in a cell of the object.
+    """COCO's compressed run lengths of a mask. It has the pixels of the image whose centres lie in cells of the object.
 
     Args:
         box: (4,) xyxy in pixels.
-        mask: As `Detections.masks` has it.
+        mask: Packed bits of the mask, one row of `Detections.masks`.
         size: (width, height) of the image.
     """
     from pycocotools import mask as coco_masks
@@ -181,9 +183,9 @@ def runs(box: np.ndarray, mask: np.ndarray, size: tuple[int, int]) -> dict[str, 
 
 
 def _cells(start: float, end: float, side: int) -> tuple[int, np.ndarray]:
-    """(the first pixel whose centre lies between start and end, the mask's cell of this and each further pixel).
+    """(index of the first pixel whose centre lies between start and end; for this and each further pixel, its cell).
 
-    `side` is the number of pixels of the image along this axis.
+    side: number of pixels of the image along this axis.
     """
     first, last = (int(np.clip(np.ceil(edge - 0.5), 0, side)) for edge in (start, end))
     shares = (np.arange(first, last) + 0.5 - start) / max(end - start, 1e-6)
