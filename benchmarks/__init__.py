@@ -1,1 +1,1 @@
-"""Measurements, never timed tests. Each prints ours, the peer's and the limit's figures side by side."""
+"""Measurements; none is a test. Each prints the figures of qviz, of a peer and of a lower limit side by side."""

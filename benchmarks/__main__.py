@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME...]`: run all measurements, or some. Numbers behind a name are for that measurement."""
+"""`python -m benchmarks [NAME...]`: run all or the named measurements. Numbers after a name are its arguments."""
 
 import sys
 from importlib import import_module

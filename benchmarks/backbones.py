@@ -1,8 +1,9 @@
-"""How much error gathers in a heavier backbone: ResNet50 against MobileNetV2, built in Keras, each as int8.
+"""How much quantization error accumulates in a heavier backbone: ResNet50 against MobileNetV2, built in Keras, as int8.
 
-Both carry the same small head. Their weights are drawn at random (seeded), each BatchNormalization set to what its
-input shows on the calibration images, as training would leave it: what is compared is depth and kind of operators,
-not what training makes of them. Calibrated on the sample's views, compared on its photographs.
+Both have the same small head. Their weights are drawn at random with a seed. Each BatchNormalization is set to the
+statistics of its input on the calibration images, as training would do. The comparison therefore shows the effect of
+depth and kinds of operators, not of training. The calibration images are the sample's views; the images for the
+comparison are its photographs.
 """
 
 import os
@@ -29,7 +30,7 @@ BACKBONES = ("MobileNetV2", "ResNet50")
 
 
 def inputs() -> np.ndarray:
-    """(images, side, side, 3) in [-1, 1]: what the batch normalisations are set on."""
+    """(images, side, side, 3) inputs in [-1, 1], on which the batch normalisations are set."""
     from PIL import Image
 
     images = [decoded(image).pixels for image in load_images(find_images([SAMPLE / "calibration"])[:IMAGES])]
@@ -38,7 +39,7 @@ def inputs() -> np.ndarray:
 
 
 def network(name: str, values: np.ndarray) -> Any:
-    """A Keras model with a box and its scores for each cell of strides 8, 16 and 32."""
+    """A Keras model whose outputs are a box and scores for each cell of strides 8, 16 and 32."""
     import tensorflow as tf
 
     tf.keras.utils.set_random_seed(0)
@@ -61,7 +62,7 @@ def _head(tf: Any, levels: Any, width: int, activation: str) -> Any:
 
 
 def floats(name: str, values: np.ndarray, path: Path) -> None:
-    """The network as a float32 .tflite file."""
+    """Write the network to `path` as a float32 .tflite file."""
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_keras_model(network(name, values))

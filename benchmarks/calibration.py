@@ -1,12 +1,12 @@
-"""Calibrating the sample on 60 images: ours, litert-quantizer's own and TensorFlow's converter's, one after another.
+"""Time to calibrate the sample on 60 images, with qviz, with litert-quantizer and with TensorFlow's converter.
 
-All see the same photographs, decoded and prepared within the time. Ours runs on worker processes, one a core; the
-others can do no other than one process (one thread each, as ours has in each worker). Processor seconds of all
-processes are given too: on a busy machine they tell more than the clock. Imports and starting workers stand apart.
+All use the same photographs; decoding and preparing them is part of the time. qviz uses one worker process per core,
+with one thread each. The others can only use one process, with one thread. CPU seconds of all processes are printed
+too, because they depend less on other work of the machine. Imports and the start of workers are listed separately.
 
-ours           ranges of all images, once for all recipes; then what one further recipe costs
-peer           litert-quantizer's Calibrator, and its quantize; it calibrates anew for each recipe
-converter      TensorFlow's converter from the SavedModel; calibrating and building cannot be told apart
+ours           ranges of all images, once for all recipes; then the time of each further recipe
+peer           litert-quantizer's Calibrator and its quantize, which calibrates again for each recipe
+converter      TensorFlow's converter from the SavedModel, which does not report calibrating and building separately
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ IMAGES = 60
 GOAL, GOAL_EACH = 3.0, 0.3
 RECIPES = (("int8", Options()), ("int8", Options(keep_orders=(0, 1))), ("int8", Options(algorithm="octav")),
            ("int16x8", Options()))  # fmt: skip
-"""What is built from the same ranges, one after another."""
+"""Recipes and options that are built from the same ranges, one after another."""
 
 
 def photographs() -> list[EncodedImage]:
@@ -48,7 +48,7 @@ def loaded_source(engine: LocalEngine) -> Source:
 
 
 def timed(call: Callable[[], Any]) -> tuple[float, float, Any]:
-    """Seconds, processor seconds, and what came of it."""
+    """(seconds, CPU seconds, the call's result)."""
     start, before = time.perf_counter(), processor()
     calibration = call()
     return time.perf_counter() - start, processor() - before, calibration
@@ -80,12 +80,12 @@ def ours(images: Sequence[EncodedImage]) -> Calibration:
 
 
 def _built(makers: LocalEngine, source: Source, recipe: str, options: Options, ranges: Calibration) -> float:
-    """Seconds in the worker; what is around it is the way there."""
+    """Seconds that building takes in the worker, without sending the job."""
     return start_building(makers, source, recipe, options, ranges).result().seconds
 
 
 def peer(images: Sequence[EncodedImage], source: Source) -> dict[str, tuple[float, float]]:
-    """litert-quantizer by itself, with its own calibration; ranges as smallest and largest values."""
+    """Measure litert-quantizer with its own calibration. Returns tensor name -> (smallest, largest) value."""
     from litert_quantizer import calibrator, quantizer, recipe, recipe_manager
     from litert_quantizer.utils import qsv_utils
 
@@ -117,7 +117,7 @@ def peer(images: Sequence[EncodedImage], source: Source) -> dict[str, tuple[floa
 
 
 def converter(images: Sequence[EncodedImage], source: Source) -> None:
-    """TensorFlow's, as sample_data/build/models.py made the sample's int8 file."""
+    """Measure TensorFlow's converter, used as in sample_data/build/models.py for the sample's int8 file."""
     import tensorflow as tf
 
     tensor = source.graph.input_tensors()[0]
@@ -143,7 +143,7 @@ def converter(images: Sequence[EncodedImage], source: Source) -> None:
 
 
 def same(ranges: Calibration, others: dict[str, tuple[float, float]]) -> None:
-    """The largest difference of an end, in widths of its range, over the tensors that both name."""
+    """Print the largest difference between ends of ranges, relative to the range, over tensors that both have."""
     common = [name for name in others if name in ranges.ranges]
     apart = [
         max(abs(a - b) for a, b in zip(ranges.ranges[name], others[name], strict=True))

@@ -2,11 +2,11 @@
 
     sudo .venv/bin/python -m benchmarks container
 
-It proves that the steps work, not that a registry's images do: the role of `python:3.11-slim` is played by this
-machine's own files below an overlay, with a new virtual environment first on PATH. Each stage gets an overlay of its
-own, RUN is carried out in it by chroot, COPY copies the last commit. Then the file system becomes read-only but for
-/tmp and the volumes, and as the user of the Dockerfile: the entry point starts, the health check passes, and a command
-runs on the Dask scheduler and workers of compose.yml. Needs root and Linux, some GB of memory, and minutes.
+This checks the steps, not the images of a registry: in place of `python:3.11-slim`, it uses this machine's own files
+below an overlay, with a new virtual environment first on PATH. Each stage gets its own overlay, in which RUN is carried
+out by chroot; COPY copies the last commit. Then the file system is made read-only except /tmp and the volumes. As the
+user of the Dockerfile, the entry point is started, the health check must pass, and a command must run on the Dask
+scheduler and workers of compose.yml. Needs root, Linux, some GB of memory, and a few minutes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ DEMO = "from qviz.ui.demo import FOLDER; print(FOLDER)"
 
 
 def instructions(text: str) -> list[tuple[str, str]]:
-    """(instruction, arguments) of each line of a Dockerfile, continued lines joined."""
+    """(instruction, arguments) of each instruction of a Dockerfile; continued lines are joined."""
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
     joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
     return [(line.split(None, 1)[0].upper(), line.split(None, 1)[1]) for line in joined.splitlines() if line.strip()]
@@ -43,7 +43,7 @@ def instructions(text: str) -> list[tuple[str, str]]:
 
 @dataclass
 class Stage:
-    """One stage: the root of its file system, and what its instructions have set."""
+    """One stage: the root of its file system, and the settings that its instructions made."""
 
     root: Path
     folder: str = "/"
@@ -54,7 +54,7 @@ class Stage:
     volumes: list[str] = field(default_factory=list)
 
     def call(self, words: list[str], user: str | None = None) -> list[str]:
-        """A command in this stage's file system."""
+        """The command line that runs a command in this stage's file system."""
         who = self.user if user is None else user
         inner = ["env", "-C", self.folder, *(f"{name}={value}" for name, value in self.variables.items()), *words]
         return ["chroot", f"--userspec={who}:{who}", str(self.root), *inner]
@@ -126,7 +126,7 @@ def build(folder: Path, context: Path) -> Stage:
 
 
 def make_read_only(stage: Stage) -> None:
-    """As `read_only`, `tmpfs` and the volumes of compose.yml."""
+    """Make the file system read-only except for /tmp and the volumes, as compose.yml does."""
     mounted("-o", "remount,ro", str(stage.root))
     for name in ("/tmp", *stage.volumes):
         owner = "mode=1777" if name == "/tmp" else f"uid={stage.user},gid={stage.user},mode=755"
@@ -134,7 +134,7 @@ def make_read_only(stage: Stage) -> None:
 
 
 def services(stage: Stage) -> list[subprocess.Popen[bytes]]:
-    """The dashboard, and the scheduler and workers of compose.yml, all on this machine."""
+    """Start the dashboard, and the scheduler and workers of compose.yml, all on this machine."""
     rows = yaml.safe_load((ROOT / "compose.yml").read_text())["services"]
     calls = [stage.entry]
     for name in ("scheduler", *["worker"] * rows["worker"]["deploy"]["replicas"]):

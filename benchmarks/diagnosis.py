@@ -1,11 +1,11 @@
-"""What `qviz diagnose` says about each pair at hand, and what its first cure brings on other images.
+"""The diagnosis of `qviz diagnose` for several pairs, and the gain of its first cure on other images.
 
     python -m benchmarks.diagnosis                                    the bundled sample
     python -m benchmarks.diagnosis planted                            faults planted in a small detector
-    python -m benchmarks.diagnosis MODELS IMAGES CALIBRATION          pairs in a folder of models, two of images
+    python -m benchmarks.diagnosis MODELS IMAGES CALIBRATION          folders of models, images, calibration images
 
-Half of the images are diagnosed on, the other half measure the built file. One row of the table in docs/diagnosis.md
-per pair; a pair whose files are missing is left out.
+Half of the images are used for the diagnosis, and the built file is measured on the other half. Each pair gives a row
+of the table in docs/diagnosis.md. A pair whose files are missing is left out.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ PLANTED = (
 
 @dataclass(frozen=True)
 class Pair:
-    """Two files, with the images and the settings to open them with."""
+    """Two model files, the images and calibration images, and the settings with which the files are opened."""
 
     reference: Path
     variant: Path
@@ -87,7 +87,7 @@ def row(pair: Pair) -> list[str]:
 
 
 def measured(pair: Pair, plan: Plan) -> tuple[float | None, float | None]:
-    """Agreement of the variant and of the built cure on the other half of the images."""
+    """(agreement of the variant, agreement of the file built with the cure) on the other half of the images."""
     calibrating = qviz.open(pair.reference, calibration=pair.calibration, **pair.settings)
     with calibrating as session, tempfile.TemporaryDirectory() as folder:
         built = session.quantize(plan.recipe, ranges=plan.ranges, cures=plan.cures, **plan.options)
@@ -97,13 +97,13 @@ def measured(pair: Pair, plan: Plan) -> tuple[float | None, float | None]:
 
 
 def cpu_seconds() -> float:
-    """Processor time of this process and of those that it has waited for."""
+    """CPU seconds of this process and of ended child processes."""
     rows = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(row.ru_utime + row.ru_stime for row in rows)
 
 
 def pairs(words: list[str], temporary: Path) -> list[Pair]:
-    """The pairs that the words of the command line name."""
+    """The pairs that the arguments of the command line select."""
     if words[:1] == ["planted"]:
         squares, settings = Squares(temporary), {"mean": 0, "std": 255}
         images = sorted(squares.images.iterdir())

@@ -1,7 +1,7 @@
-"""From a photo let go over the page to both overlays painted, in headless Chromium, warm.
+"""Time from the drop of a photo on the page until both overlays are painted, in headless Chromium, warm.
 
-Ours: Compare with FP32 and int8. Peer: the page of a tutorial (tutorial_app.py), until both pictures are decoded.
-Limit: the same photo decoded once and both models run once, in one process, without any page.
+Ours: the page Compare with FP32 and int8. Peer: the page of a tutorial (tutorial_app.py), until both pictures are
+decoded. Limit: one process without a page decodes the same photo once and runs both models once.
 """
 
 import base64
@@ -51,7 +51,7 @@ PEER = """const pictures = [...document.querySelectorAll('[data-testid=stImage] 
 
 
 def photo(number: int) -> bytes:
-    """A photograph that nobody has seen before: one of the sample's, with one pixel changed."""
+    """A photograph that is in no cache: one of the sample's, with one pixel changed."""
     with Image.open(ROOT / "sample_data" / "images" / "dog_shepherd.jpg") as opened:
         pixels = np.array(opened.convert("RGB"))
     pixels[:8, :8] = number * 7 % 256

@@ -1,4 +1,4 @@
-"""Figures of several runs in one line: minimum, median, maximum."""
+"""Format the times of several runs as one line: minimum, median, maximum."""
 
 from collections.abc import Sequence
 from statistics import median

@@ -1,4 +1,4 @@
-"""From opening the address to the models on the screen, and to the first damage figures, in headless Chromium.
+"""Time from opening the address until the models, and then the first damage figures, are shown in headless Chromium.
 
 Cold: the first visit to a fresh server, which starts the workers and runs the sample. Warm: later visits, each in a new
 browser context. The limit is a page of the same server framework that shows one line of text.
@@ -19,7 +19,7 @@ RUNS = 7
 
 
 def visit(browser: Any, address: str, *selectors: str) -> list[float]:
-    """Milliseconds until each selector is there."""
+    """Milliseconds until each selector matches an element."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
     start = time.perf_counter()

@@ -1,13 +1,13 @@
-"""The gate on AP against planted regressions: false alarms on resampled halves, and its power by number of images.
+"""The gate on AP with planted regressions: its false alarms on random halves, and its power by number of images.
 
     .venv/bin/python -m benchmarks gate_power
 
-The sample's FP32 model on the 105 scenes. A planted variant is this model without a random share of its detections, so
-that its loss on all scenes is known. Each draw of images is evaluated as `qviz evaluate` does: AP of both models, and
-the interval of a paired bootstrap over the drawn images.
+The reference is the sample's FP32 model on the 105 scenes. A planted variant is this model without a random share of
+its detections, so its loss on all scenes is known. Each draw of images is evaluated as `qviz evaluate` does: AP of both
+models, and the interval of a paired bootstrap over the drawn images.
 
-False alarms: 200 random halves; a variant whose loss on all scenes does not exceed the limit must not fail.
-Power: how often a variant that really loses more fails a limit of one point, by number of images, drawn with
+False alarms: on 200 random halves, how often a variant fails whose loss on all scenes is within the limit.
+Power: how often a variant with a larger loss fails a limit of one point, by number of images, which are drawn with
 replacement.
 """
 
@@ -37,7 +37,10 @@ IMAGES = (50, 100, 200, 400)
 
 
 def tables() -> tuple[MatchTables, dict[str, MatchTables]]:
-    """Tables of the reference, and of each variant: the int8 file, and planted ones by share of detections removed."""
+    """(tables of the reference, name -> tables of each variant).
+
+    The variants are the int8 file and one planted variant for each share of removed detections.
+    """
     with LocalEngine() as engine, qviz.open(REFERENCE, INT8, engine=engine, cache=False) as session:
         dataset = session.dataset_of(SAMPLE / "scenes" / "annotations.json", SAMPLE / "scenes")
         models = session.models_for(dataset)
@@ -55,7 +58,7 @@ def tables() -> tuple[MatchTables, dict[str, MatchTables]]:
 
 
 def loss_of(reference: MatchTables, variant: MatchTables, counts: np.ndarray, rng: np.random.Generator) -> Loss:
-    """The loss on images that occur this often, and its interval."""
+    """The loss with its interval. counts: how often each image occurs."""
     images = int(counts.sum())
     draws = rng.multinomial(images, counts / images, size=RESAMPLES).astype(np.uint16)
     weights = np.concatenate([counts[None].astype(np.uint16), draws])

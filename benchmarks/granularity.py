@@ -1,8 +1,8 @@
-"""Symmetric against asymmetric activations, one scale a tensor against one a channel for weights: what each loses.
+"""Loss of AP with symmetric or asymmetric activations, and with weights that have one scale per tensor or per channel.
 
-All files are built by litert-quantizer from the same ranges of the sample's float32 file; asymmetric and per channel
-is what recipe int8 makes. The loss is measured on the composed scenes, and on COCO val images where QVIZ_COCO says
-where they are, with paired intervals.
+All files are built by litert-quantizer from the same ranges of the sample's float32 file. The recipe int8 uses
+asymmetric activations and scales per channel. The loss is measured, with paired intervals, on the composed scenes and,
+if QVIZ_COCO names their folder, on COCO val images.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from qviz.structures import Dataset
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_data"
 FLOAT = SAMPLE / "models" / "ssdlite_mobilenet_v2_float32.tflite"
 COCO = os.environ.get("QVIZ_COCO", "")
-"""A folder with instances_train2017.json, instances_val2017.json and their images in images/, where there is one."""
+"""Folder with instances_train2017.json, instances_val2017.json and their images in images/; empty if there is none."""
 KINDS = {
     "asymmetric, per channel": (False, "CHANNELWISE"),
     "symmetric, per channel": (True, "CHANNELWISE"),
     "asymmetric, per tensor": (False, "TENSORWISE"),
     "symmetric, per tensor": (True, "TENSORWISE"),
 }
-"""Name -> (symmetric activations, grain of the weights)."""
+"""Name -> (whether activations are symmetric, litert-quantizer's granularity of the weights' scales)."""
 
 
 def built(reference: LoadedModel, ranges: Calibration, symmetric: bool, grain: str) -> bytes:
-    """A static file; the network's ends stay float."""
+    """An int8 file with static ranges; inputs and outputs stay float."""
     from litert_quantizer import qtyping, quantizer
     from litert_quantizer.algorithm_manager import AlgorithmName
 
@@ -63,7 +63,7 @@ def built(reference: LoadedModel, ranges: Calibration, symmetric: bool, grain: s
 
 
 def datasets() -> list[tuple[Dataset, list[Path]]]:
-    """What is judged, and what calibrates."""
+    """(dataset to measure on, images to calibrate with) pairs."""
     scenes = SAMPLE / "scenes"
     rows = [(read_coco(scenes / "annotations.json", scenes), [SAMPLE / "calibration"])]
     if COCO:

@@ -1,10 +1,10 @@
-"""qviz in empty virtual environments outside the clone: megabytes, seconds, and what each can do.
+"""Install qviz in empty virtual environments outside the clone: size in MB, seconds, and what works in each.
 
     .venv/bin/python -m benchmarks installing [base,sdist,onnx,heic,micro,cluster,build,all] [--python PYTHON]
 
-Builds the wheel and the sdist of the last commit, installs each combination with pip, and runs the same tasks in each
-environment on the demo's files: the last line of a task's error is what a user reads. Needs some GB of disk in the
-folder of temporary files, and minutes. It is not part of `python -m benchmarks` without names.
+This builds the wheel and the sdist of the last commit, installs each combination of optional parts with pip, and runs
+the same tasks on the demo's files in each environment. If a task fails, the last line of its error is printed. It needs
+some GB in the folder of temporary files and a few minutes, and is not part of `python -m benchmarks` without names.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def built(kind: str, folder: Path) -> Path:
 
 
 def write_files(folder: Path) -> None:
-    """The files of the tasks: the demo's, and an ONNX file that finds what the demo's detector finds nowhere."""
+    """Write the files that the tasks need: the demo's files, and one network as .onnx and as .tflite."""
     from tests.features.settings.test_readings import head_file, strong
     from tests.test_onnx_model import onnx_file
 
@@ -69,7 +69,7 @@ class Environment:
         write_files(self.work)
 
     def install(self, what: str) -> float:
-        """Seconds that pip needed."""
+        """Install with pip; returns the duration in seconds."""
         start = time.perf_counter()
         subprocess.run([self.python, "-m", "pip", "install", "--quiet", what], check=True)
         return time.perf_counter() - start
@@ -81,14 +81,14 @@ class Environment:
         return sum(sizes) / 1e6
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """A command of qviz in the working folder."""
+        """Run a command of the environment in the working folder."""
         variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         variables |= {"QVIZ_CACHE": str(self.folder / "cache"), "QVIZ_DATA": str(self.folder / "data")}
         call = [self.python, "-m", "qviz", *words]
         return subprocess.run(call, cwd=self.work, env=variables, capture_output=True, text=True, timeout=TIMEOUT)
 
     def qviz(self, *words: str) -> str:
-        """How a command ended: `yes`, or its status and the last line of its error."""
+        """Run qviz; returns `yes`, or the exit status and the last line of the error."""
         ended = self.run(*words)
         return "yes" if ended.returncode == 0 else last_line(ended)
 
@@ -102,7 +102,7 @@ def last_line(ended: subprocess.CompletedProcess[str]) -> str:
 
 
 def micro(environment: Environment) -> str:
-    """Whether TFLite Micro ran the int8 file; else the reason that qviz gives."""
+    """`yes` if TFLite Micro ran the int8 file, else the reason that qviz gives."""
     ended = environment.run("backends", PAIR[1], "--images", "images", "--on", "builtin,micro", "--json")
     if ended.returncode:
         return last_line(ended)
@@ -118,7 +118,7 @@ def heic(environment: Environment) -> str:
 
 @contextmanager
 def _dask(environment: Environment) -> Iterator[str]:
-    """The address of a scheduler with two workers; of nobody where Dask is not installed."""
+    """The address of a scheduler with two workers. If Dask is not installed, nothing listens at the address."""
     port = _free_port()
     address = f"tcp://127.0.0.1:{port}"
     if not environment.python_can("import distributed"):

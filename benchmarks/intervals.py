@@ -1,11 +1,11 @@
-"""mAP of two models on synthetic images and the bootstrap interval of its loss, against pycocotools.
+"""Time for the mAP of two models on synthetic images and the bootstrap interval of the loss, against pycocotools.
 
 ours    match tables of both models, 1,000 resamples, all classes
-peer    pycocotools evaluating one model once (and faster-coco-eval and hotcoco, where they are installed; hotcoco uses
-        all cores, RAYON_NUM_THREADS=1 gives it one as ours has)
-limit   none is known; the goals are 10 processor seconds for the resamples of 5,000 images, and 1.2 times hotcoco's
-        processor time for AP
-python -m benchmarks intervals [IMAGES]  (5,000 unless told)
+peer    one evaluation of one model by pycocotools and, if they are installed, by faster-coco-eval and hotcoco. hotcoco
+        uses all cores; RAYON_NUM_THREADS=1 limits it to one thread, like ours
+limit   none is known; the goals are 10 CPU seconds for the resamples of 5,000 images, and 1.2 times hotcoco's CPU time
+        for AP
+python -m benchmarks intervals [IMAGES]  (default: 5,000)
 """
 
 import contextlib
@@ -28,7 +28,10 @@ DETECTIONS_PER_IMAGE = 100
 
 
 def synthetic(images: int, seed: int = 0) -> tuple[Dataset, dict[int, Detections], dict[int, Detections]]:
-    """Seven truths an image over 80 classes of falling frequency; two noisy detectors of 100 detections an image."""
+    """(dataset, detections of the first model, detections of the second model).
+
+    Each image has seven objects of 80 classes with falling frequency. Each model has 100 noisy detections per image.
+    """
     rng = np.random.default_rng(seed)
     share = 1 / np.arange(1, CLASSES + 1)
     share /= share.sum()
@@ -60,7 +63,7 @@ def timed(name: str, call: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def as_coco(dataset: Dataset) -> dict[str, Any]:
-    """A COCO file's content; no crowds."""
+    """The content of a COCO annotation file, without crowds."""
     rows = [
         {
             "image_id": image.id,

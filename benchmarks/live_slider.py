@@ -1,8 +1,8 @@
-"""The Robustness page: from the slider let go to both overlays repainted, and how many shifted images a sweep runs.
+"""The Robustness page: time from a move of the slider until both overlays are repainted, and speed of a sweep.
 
-ours    headless Chromium, warm, FP32 and int8; a sweep over the sample's scenes, no store
-peer    none: the slider is held against its goal, the sweep against an evaluation of the same models and scenes
-limit   as `dropped_image` has it, without any page; for the sweep the evaluation itself, which shifts no pixel
+ours    headless Chromium, warm, FP32 and int8; a sweep over the sample's scenes, without a store
+peer    none: the slider is compared with its goal, the sweep with an evaluation of the same models and scenes
+limit   for the slider, the limit of `dropped_image`; for the sweep, the evaluation, which does not change images
 """
 
 import shutil
@@ -23,11 +23,11 @@ from qviz.features.corruption_sweep.sweep import sweep
 from qviz.session import Session
 
 RUNS = 12
-"""And two more to warm up: the slider has sixteen steps on either side of its middle."""
+"""Measured moves of the slider, after two to warm up; the slider has sixteen steps on either side of its middle."""
 ROUNDS = 3
 SCENES = 24
 SHIFTS = (tuple(name for name, row in CORRUPTIONS.items() if row.family == "lighting"), (1, 3, 5))
-"""All kinds of light; those with a sensor's noise cost most (17 ms an image of 640 x 480), a gamma nearly nothing."""
+"""All corruptions of the light. Those with sensor noise take longest (17 ms per image of 640 x 480)."""
 
 WATCH = """() => {
   const painted = () => {
@@ -52,7 +52,7 @@ SLIDER = ".stSlider input[type=range]"
 
 
 def moves(browser: Any) -> list[float]:
-    """Milliseconds of each move of the slider, the first two (cold) left out."""
+    """Milliseconds from each move of the slider to the repainted overlays, without the first two moves."""
     with server("app.py") as address:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto(address + "/robustness?variant=int8&image=dog_shepherd.jpg")
@@ -70,7 +70,7 @@ def moves(browser: Any) -> list[float]:
 
 
 def rates() -> None:
-    """Images a second, sweep and evaluation in turns."""
+    """Print images per second of the sweep and of the evaluation, which are run in turns."""
     scenes = read_coco(SAMPLE / "scenes" / "annotations.json", SAMPLE / "scenes")
     data = replace(scenes, images=scenes.images[:SCENES])
     with LocalEngine(warm_up=importing("qviz.detector")) as engine:

@@ -1,14 +1,14 @@
-"""Twenty visitors at once, and a hundred more: does each see only his own, how long does he wait, what stays behind.
+"""Twenty simultaneous visitors and a hundred more: whether each sees only own files, waiting times, and files left.
 
-Alone: one visitor of Compare drops a photo that nobody has dropped before, looks for a second, and drops the next; the
-time is from the drop to the overlay with both models' boxes (upload, decoding, two inferences, the page). At once: each
-of twenty visitors does so, and looks for 4 to 10 seconds in between. Every overlay is compared with detections computed
-here, without the server, and every message is searched for other visitors' files.
+Alone: one visitor of Compare drops a new photo, waits for a second, and drops the next. The measured time is from the
+drop to the overlay with both models' boxes (upload, decoding, two inferences, the page). At once: twenty visitors do
+this at the same time, with pauses of 4 to 10 seconds. Each overlay is compared with detections that are computed here
+without the server, and each message is searched for the files of other visitors.
 
-Each visitor's drops are a project, which is saved while he waits. Afterwards every project on disk is opened: whose
-files are in it, and how much all of them take.
+Each visitor's drops become a project, which is saved while the visitor waits. Afterwards each project on disk is
+checked for files of other visitors, and the size of all projects is printed.
 
-Its memory is looked at on the way; whether that stays flat is measured by `visitors`.
+The memory of the server is printed too; `visitors` measures whether it stays constant.
 """
 
 import io
@@ -45,12 +45,18 @@ AT_ONCE, DROPS, MORE, ALONE = 20, 6, 100, 30
 THINKING = (4.0, 10.0)
 NAMED = re.compile(rb"load-(\d+)-")
 OWN_MODEL = 5
-"""Every so many visitors one compares nothing: he drops an int8 model of his own, as no other visitor has."""
+"""One of this many visitors drops an own int8 model, which no other visitor has."""
 
 
 @dataclass
 class Visit:
-    """seconds: of each drop. boxes: file -> pane -> boxes as they were shown. strangers: files of other visitors."""
+    """What one visitor saw.
+
+    Attributes:
+        seconds: Duration of each drop.
+        boxes: File -> pane -> boxes that were shown.
+        strangers: Files of other visitors that appeared in a message.
+    """
 
     seconds: list[float] = field(default_factory=list)
     boxes: dict[str, dict[str, list[list[float]]]] = field(default_factory=dict)
@@ -59,7 +65,7 @@ class Visit:
 
 @lru_cache(maxsize=4096)
 def photo(visitor: int, number: int) -> bytes:
-    """One of the sample's photographs with a mark of this visitor and drop."""
+    """One of the sample's photographs, marked with the numbers of the visitor and the drop."""
     paths = sorted((ROOT / "sample_data/images").glob("*.jpg"))
     with Image.open(paths[visitor % len(paths)]) as opened:
         pixels = np.array(opened.convert("RGB"))
@@ -88,7 +94,7 @@ def drop(session: Session, visitor: int, number: int, result: Visit) -> None:
 
 
 def visit(port: int, visitor: int, drops: int, gate: threading.Barrier | None, pause: tuple[float, float]) -> Visit:
-    """One visitor from first to last."""
+    """Simulate one visitor. gate: the visitor waits there before the first drop; pause: (minimum, maximum) seconds."""
     result, draw = Visit(), np.random.default_rng(visitor)
     session = Session(port)
     try:
@@ -106,7 +112,7 @@ def visit(port: int, visitor: int, drops: int, gate: threading.Barrier | None, p
 
 
 def crowd(port: int, visitors: range, drops: int, pause: tuple[float, float], together: int) -> dict[int, Visit]:
-    """All of them, so many at a time; where all come at once they begin to drop when the last one is in."""
+    """Simulate visitors, `together` at a time. If all come at once, they start to drop when the last is connected."""
     gate = threading.Barrier(together) if together == len(visitors) else None
     with ThreadPoolExecutor(together) as threads:
         jobs = {visitor: threads.submit(visit, port, visitor, drops, gate, pause) for visitor in visitors}
@@ -114,7 +120,7 @@ def crowd(port: int, visitors: range, drops: int, pause: tuple[float, float], to
 
 
 def wrong(results: dict[int, Visit]) -> list[str]:
-    """Overlays whose boxes are not those of that photo, computed anew."""
+    """Complaints about overlays whose boxes differ from those that are computed here for the same photo."""
     files = {pane: _file(pane) for result in results.values() for boxes in result.boxes.values() for pane in boxes}
     names = sorted(set(files.values()))
     shown = [(visitor, name) for visitor, result in results.items() for name in result.boxes]
@@ -134,12 +140,12 @@ def wrong(results: dict[int, Visit]) -> list[str]:
 
 
 def _file(pane: str) -> str:
-    """The sample's file behind a pane's name; a visitor's own model is the int8 one."""
+    """The sample's file for the name of a pane. A visitor's own model is a copy of the int8 file."""
     return "int8" if pane.startswith("load-") else pane
 
 
 def megabytes(port: int) -> tuple[float, float]:
-    """Resident memory of the server's process, and of its workers together."""
+    """Resident memory in MB: (of the server's process, of all its workers)."""
     children = psutil.Process().children(recursive=False)
     (process,) = [child for child in children if str(port) in child.cmdline()]
     workers = sum(child.memory_info().rss for child in process.children(recursive=True))
@@ -147,7 +153,7 @@ def megabytes(port: int) -> tuple[float, float]:
 
 
 def projects_on_disk(folder: Path) -> list[str]:
-    """Complaints about projects that lack files or have those of several visitors; prints their number and size."""
+    """Complaints about projects that lack files or have files of several visitors; prints their number and size."""
     complaints, drops = [], 0
     store = Projects(folder / "projects")
     for path in sorted((folder / "projects").iterdir()):
@@ -165,7 +171,7 @@ def projects_on_disk(folder: Path) -> list[str]:
 
 
 def _digests(document: dict[str, Any]) -> set[str]:
-    """sha256 of the files that a project names, the bundled ones left out."""
+    """sha256 of the files that a project names, without bundled files."""
     bundled = {digest_of(path.read_bytes()) for path in (ROOT / "sample_data/models").glob("*.tflite")}
     bundled |= {digest_of(path.read_bytes()) for path in (ROOT / "sample_data/images").iterdir()}
     return {row["data"] for row in (*document["images"], *document["models"])} - bundled
@@ -204,7 +210,7 @@ def measure(port: int) -> list[str]:
 
 @contextmanager
 def small_server() -> Iterator[int]:
-    """The port of a dashboard that keeps the fewest answers."""
+    """The port of a dashboard with the smallest cache of results."""
     with TemporaryDirectory() as folder:
         limits = Path(folder) / "limits.toml"
         limits.write_text("answers_mb = 64\n")

@@ -1,8 +1,8 @@
-"""Memory of an evaluation as the number of images grows: this process and its workers, resident.
+"""Resident memory of an evaluation, of this process and its workers, by number of images.
 
-ours    float32 and int8 evaluated on the sample's scenes, each seen several times under names and pixels of its own
-goal    from 200 to 2,000 images at most 10 % more
-`python -m benchmarks memory [IMAGES ...]` (200 and 2,000 unless told)
+ours    an evaluation of float32 and int8 on the sample's scenes, in several copies with other names and pixels
+goal    at most 10 % more for 2,000 images than for 200
+`python -m benchmarks memory [IMAGES ...]` (default: 200 and 2,000)
 """
 
 import io
@@ -28,7 +28,7 @@ COUNTS = (200, 2000)
 
 
 def dataset(folder: Path, images: int) -> Path:
-    """A COCO file and its images: the scenes over and over, one corner of each copy changed."""
+    """Write a COCO file and its images; returns the file's path. Images repeat the scenes with one corner changed."""
     scenes = json.loads((SAMPLE / "scenes" / "annotations.json").read_text())
     by_image: dict[int, list[dict[str, object]]] = {}
     for row in scenes["annotations"]:
@@ -56,7 +56,7 @@ def _copy(path: Path, number: int) -> bytes:
 
 
 def peak(images: int) -> tuple[float, float]:
-    """(MB at the most, images a second) of one evaluation, in this process."""
+    """(highest memory in MB, images per second) of one evaluation, in this process."""
     high = 0.0
 
     def look(done: int, total: int) -> None:

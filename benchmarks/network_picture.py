@@ -1,9 +1,9 @@
-"""The picture of the network on the Layers page: its layout, and frames while it is zoomed and dragged.
+"""The picture of the network on the Layers page: time of its layout, and of frames while it is zoomed and dragged.
 
 ours    headless Chromium without a graphics card; synthetic networks of residual blocks with side branches and long
-        skips, all blocks open; the script of the component alone, 1280 x 800 and pixel ratio 2
-frames  the pointer drags by a few pixels each frame at three zooms; a frame's time is from one animation frame to the
-        next, and `paint` is what drawing it takes of that
+        skips, with all blocks open; only the component's script, at 1280 x 800 and a pixel ratio of 2
+frames  the pointer drags by a few pixels in each frame, at three zooms. A frame's time is from one animation frame to
+        the next; `paint` is the part of it in which the picture is drawn
 limit   60 frames a second, 16.7 ms
 """
 
@@ -47,7 +47,7 @@ MEASURE = """async (frames) => {
 
 
 def synthetic(count: int) -> Graph:
-    """Residual blocks of seven operators; every ninth has a side branch, every twelfth reads one far before it."""
+    """Residual blocks of seven operators. Each ninth block has a side branch; each twelfth reads a much earlier one."""
     draw = random.Random(0)
     ops: list[Op] = []
     kinds = ("CONV_2D", "LOGISTIC", "MUL", "DEPTHWISE_CONV_2D", "LOGISTIC", "MUL", "ADD")
@@ -71,7 +71,7 @@ def synthetic(count: int) -> Graph:
 
 
 def document(graph: Graph) -> str:
-    """A page with the component alone."""
+    """The HTML of a page that contains only the component."""
     picture = network_picture(graph, (), Outliers(frozenset(), frozenset()))
     draw = random.Random(1)
     for row in picture["ops"]:

@@ -1,17 +1,18 @@
-"""Layer errors against TensorFlow's QuantizationDebugger: do they agree, and how long does each take?
+"""Compare qviz's layer errors with TensorFlow's QuantizationDebugger: agreement of the figures, and time of each.
 
-Both see the same SavedModel, calibration photographs and 40 images, as the same input tensors. The debugger's error of
-a layer (NumericVerify: the int8 operator against the float one on the dequantized int8 inputs) is qviz's local error
-with `local_inputs="variant"`; MSE is the mean over the images. qviz reads the file the debugger gives without its
-instruments. Each runs in one process with one thread; the debugger can do no other, qviz is measured with more as
-well. Processor seconds (all threads, all processes) are given too: on a busy machine they tell more than the clock.
+Both use the same SavedModel, calibration photographs and 40 images, with the same input tensors. The debugger's error
+of a layer (NumericVerify: the int8 operator against the float one on the dequantized int8 inputs) corresponds to qviz's
+local error with `local_inputs="variant"`; MSE is the mean over the images. qviz reads the file that the debugger
+quantized, without NumericVerify. Each runs in one process with one thread; the debugger can use no more, and qviz is
+also measured with more. CPU seconds (all threads and processes) are printed too, because they depend less on other work
+of the machine.
 
-Operators that read a QUANTIZE differ (the one that reads the image; those behind an operator that stayed float): the
-debugger's float twin reads what goes into the QUANTIZE, not what comes out, so that the quantizer's rounding and
-clipping are counted there too. qviz counts them in the QUANTIZE, which is a layer of its own.
+Operators that read a QUANTIZE differ: the one that reads the image, and those after an operator that stayed float. The
+debugger's float operator reads the input of the QUANTIZE, not its output, so its error includes the rounding and
+clipping of the QUANTIZE. In qviz, the QUANTIZE is a separate layer with its own error.
 
-end to end   the debugger: calibrate, convert and run; qviz: start a worker, load both files and run. Imports apart.
-limit        bare passes of both whole models on one image
+end to end   the debugger: calibrate, convert and run; qviz: start a worker, load both files and run; without imports
+limit        plain runs of both whole models on one image
 """
 
 from __future__ import annotations
@@ -51,13 +52,19 @@ SAMPLE = Path(__file__).resolve().parents[1] / "sample_data"
 SETTINGS = Settings(mean=(127.5,) * 3, std=(127.5,) * 3, channels="rgb", resize="stretch")
 IMAGES = 40
 NOISE = 1e-10
-"""MSE below which float32's own rounding is compared: of layers that only copy (RESHAPE, CONCATENATION)."""
+"""A smaller MSE is only the rounding of float32, in layers that copy values (RESHAPE, CONCATENATION)."""
 Values = Callable[[], Iterator[list[np.ndarray]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Local MSE of two tools over the tensors that both name. rank: Spearman's; difference: |ours/theirs - 1|."""
+    """Agreement of the local MSE of two tools over the tensors that both report.
+
+    Attributes:
+        common, only_ours, only_debugger: Number of tensors that both tools, or only one of them, report.
+        rank: Spearman's rank correlation.
+        difference: Median of |ours / theirs - 1|.
+    """
 
     common: int
     only_ours: int
@@ -65,7 +72,7 @@ class Agreement:
     rank: float
     difference: float
     apart: tuple[tuple[float, str, str, float, float], ...]
-    """The worst above NOISE: (difference, operator, tensor, ours, theirs)."""
+    """The largest differences of an MSE above NOISE: (difference, operator, tensor, ours, theirs)."""
 
 
 def float32() -> Path:
@@ -73,12 +80,12 @@ def float32() -> Path:
 
 
 def photographs() -> list[Path]:
-    """Calibration's, then the sample's."""
+    """The calibration photographs, then the sample's."""
     return [path for name in ("calibration", "images") for path in sorted((SAMPLE / name).glob("*.jpg"))]
 
 
 def input_values(images: Sequence[Path]) -> Values:
-    """As the model reads them, by qviz's own preparation, so that both tools see the same bits."""
+    """The model's input tensors for these images, prepared by qviz, so that both tools use the same values."""
     tensor = read_graph(float32().read_bytes()).input_tensors()[0]
     spec = InputSpec(SETTINGS.mean or (), SETTINGS.std or (), "rgb", "stretch")  # type: ignore[arg-type]
     return lambda: ([fill(read_image(image), spec, tensor)[0]] for image in load_images(images))
@@ -86,7 +93,7 @@ def input_values(images: Sequence[Path]) -> Values:
 
 @contextlib.contextmanager
 def hushed() -> Iterator[None]:
-    """The converter talks to both streams, from C++."""
+    """Suppress both output streams, to which the converter prints from C++."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     copies = os.dup(1), os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -121,7 +128,7 @@ def debugger(calibration: Sequence[Path], images: Sequence[Path]) -> Any:
 
 
 def statistics(debugger: Any) -> dict[str, float]:
-    """tensor -> mean squared error, from the debugger's own dump."""
+    """Tensor name -> mean squared error, from the file that the debugger writes."""
     text = io.StringIO()
     debugger.layer_statistics_dump(text)
     return {
@@ -152,7 +159,7 @@ def compare(ours: LayerErrors, debugger_mse: dict[str, float]) -> Agreement:
 
 
 def int8_file(debugger: Any, folder: Path) -> Path:
-    """What the debugger quantized, without its instruments."""
+    """Write the file that the debugger quantized, without NumericVerify, and return its path."""
     path = folder / "debugged_int8.tflite"
     path.write_bytes(debugger.get_nondebug_quantized_model())
     return path
@@ -166,7 +173,13 @@ def seconds(call: Callable[[], Any]) -> tuple[float, Any]:
 
 @dataclass(frozen=True, slots=True)
 class OwnRun:
-    """Seconds end to end, seconds and processor seconds of a second run with warm workers, and the result."""
+    """One measurement of qviz.
+
+    Attributes:
+        whole: Seconds end to end.
+        warm, busy: Seconds and CPU seconds of a second run with warm workers.
+        result: The layer errors.
+    """
 
     whole: float
     warm: float
@@ -185,7 +198,7 @@ def own_run(variant: Path, images: Sequence[Path], workers: int) -> OwnRun:
 
 
 def processor() -> float:
-    """Processor seconds of this process and its workers."""
+    """CPU seconds of this process and its workers."""
     here = psutil.Process()
     times = [process.cpu_times() for process in (here, *here.children(recursive=True))]
     return sum(spent.user + spent.system for spent in times)
@@ -196,14 +209,14 @@ def _layers(engine: LocalEngine, models: Sequence[LoadedModel], images: Iterable
 
 
 def limit(variant: Path, values: np.ndarray, runs: int = 21) -> float:
-    """Seconds of a bare pass of both files, one thread."""
+    """Seconds of a plain run of both files on one image, with one thread."""
     runners = [Runner(path.read_bytes(), 1, keep_all=False) for path in (float32(), variant)]
     durations = [seconds(lambda: [runner.run([values]) for runner in runners])[0] for _ in range(runs + 2)]
     return median(durations[2:])
 
 
 def resident() -> float:
-    """MB of this process and its workers."""
+    """Resident memory of this process and its workers, in MB."""
     here = psutil.Process()
     total = 0
     for process in (here, *here.children(recursive=True)):
@@ -213,7 +226,7 @@ def resident() -> float:
 
 
 def memory(variant: Path, marks: Sequence[int] = (10, 50, 100, 200)) -> dict[int, float]:
-    """Images done -> the most MB seen by then, from the fifth image on (by then the workers have both models)."""
+    """Number of images -> highest resident memory until then, in MB."""
     peaks, high = {}, 0.0
 
     def look(done: int, total: int) -> None:
@@ -242,11 +255,11 @@ SAME_FIGURES: dict[str, Callable[[np.ndarray, np.ndarray, float, int], float]] =
     ),
     "rmse_over_scale": lambda x, q, scale, zero: float(np.sqrt(np.mean(np.square(x - _real(q, scale, zero)))) / scale),
 }
-"""What qviz gives of each layer beside the debugger's own mean squared and largest error, as its users add it."""
+"""Figures that qviz reports in addition to the debugger's, in the form in which users add them to the debugger."""
 
 
 def run_seconds(debugger: Any, images: Sequence[Path], names: Sequence[str]) -> float:
-    """Seconds a run of these images where the debugger is asked for these figures too."""
+    """Seconds of a run on these images if the debugger also computes these figures."""
     import tensorflow as tf
 
     metrics = {name: SAME_FIGURES[name] for name in names}
@@ -268,7 +281,7 @@ def show(agreement: Agreement) -> None:
 
 
 def show_speed(name: str, runs: Sequence[OwnRun], build: float, debugger_mse: dict[str, float]) -> None:
-    """Against the debugger's seconds: to build, and to run with more or fewer figures."""
+    """Print qviz's times beside the debugger's: for building, and for running with more or fewer figures."""
     total, image = min(run.whole for run in runs), min(run.warm for run in runs) / IMAGES
     busy = min(run.busy for run in runs) / IMAGES
     print(f"qviz, {name}: end to end {total:.2f} s; an image {image * 1e3:.0f} ms, processor {busy * 1e3:.0f} ms")

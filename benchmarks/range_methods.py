@@ -1,12 +1,12 @@
-"""AP of int8 files by how their activation ranges are chosen: each of our methods, and two peers, on the same images.
+"""AP of int8 files by the method that chose their activation ranges: qviz's methods and two peers, on the same images.
 
 litert-quantizer    its own Calibrator with its defaults, and its own building
 TensorFlow          the calibrator and the quantizer that TFLiteConverter runs, on the same float32 .tflite file
 
-Models: the sample, and those of the folder beside the project where it exists (float16 and dynamic-range files are
-unfolded to float32 first). Calibrated on COCO train images, measured on COCO val images, or on the sample's own where
-there are no others. An input range that is 1 % wider changes the AP of 80 images by up to a point: read the intervals.
-`QVIZ_MODELS=sample,yolox` chooses models, `QVIZ_IMAGES=40,80` the numbers of images.
+The models are the sample and, if it exists, those of the folder beside the project (float16 and dynamic-range files are
+unfolded to float32 first). They are calibrated on COCO train images and measured on COCO val images, or on the sample's
+images if there are no others. Even a 1 % wider input range changes the AP of 80 images by up to a point, so differences
+within the intervals mean nothing. `QVIZ_MODELS=sample,yolox` chooses models, `QVIZ_IMAGES=40,80` the numbers of images.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ CASES = {
 }
 NAMES = os.environ.get("QVIZ_MODELS", ",".join(CASES)).split(",")
 COUNTS = [int(count) for count in os.environ.get("QVIZ_IMAGES", "40,80").split(",")]
-"""Of images to calibrate on, and to measure on."""
+"""Number of images to calibrate on, and number of images to measure on."""
 
 
 def images() -> tuple[list[EncodedImage], Dataset]:
@@ -111,7 +111,7 @@ PEERS: dict[str, Callable[[Source, Sequence[Any]], bytes]] = {
 
 
 def files(context: Context, source: Source, calibration: Sequence[EncodedImage]) -> Iterator[tuple[str, bytes]]:
-    """(name, int8 file)."""
+    """(name of the method, int8 file) for each method and peer."""
     for method in METHODS:
         yield method, quantize(context, source, "int8", calibration=calibration, ranges=method).data
     inputs = [network_input(image, source.settings, source.graph.input_tensors()[0]) for image in calibration]

@@ -1,7 +1,8 @@
-"""Every recipe from every kind of source: what comes out, or why it is refused. Nothing is left out.
+"""Every recipe from every kind of source: a description of the built file, or the reason why it is refused.
 
-Sources: the sample as a float32 .tflite file and as a SavedModel, a small Keras model with a dense head, and one in the
-style of YOLOv8 (both of the tests). Each result was read again and run by the builder; shown is what it really is.
+The sources are the sample as a float32 .tflite file and as a SavedModel, a small Keras model with a dense head, and one
+in the style of YOLOv8 (both from the tests). The builder has read and run each file; the description is of the file
+itself.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from tests.features.conftest import keras_source, source_of
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_data"
 IMAGES = 8
 USUAL = ("--io", "weights only")
-"""Reasons to stay float that say nothing new: asked for, or too small for TensorFlow's converter."""
+"""Texts in reasons for staying in float that are not worth printing, because the options imply them."""
 
 
 def sources(workers: LocalEngine, folder: Path) -> Iterator[tuple[str, Source]]:
@@ -41,7 +42,7 @@ def sources(workers: LocalEngine, folder: Path) -> Iterator[tuple[str, Source]]:
 
 
 def rows(workers: LocalEngine, source: Source, images: Sequence[EncodedImage]) -> Iterator[tuple[str, str, str]]:
-    """(recipe, inputs and outputs, outcome)."""
+    """(recipe, types of inputs and outputs, outcome) of each recipe."""
     ranges = calibrate(Context(workers), source, images)
     for name, recipe in RECIPES.items():
         for io in recipe.io:

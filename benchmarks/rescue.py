@@ -1,8 +1,8 @@
 """Rescues of the sample: from the wrong-range file, from int4 weights, and with every recipe allowed.
 
-Calibrated on COCO train images where they are beside the project, else on the sample's calibration views; searched and
-reported on COCO val and on the sample's composed scenes. Shown: the budget, what the start loses on the report half,
-what was found and what that loses there with its interval, how many candidates were tried, and the time.
+Calibration images are COCO train images if they are beside the project, else the sample's calibration views. The search
+and the report use COCO val images and the sample's composed scenes. Each row has the budget, the loss of the start on
+the report half, the best candidate and its loss there with the interval, the number of candidates, and the time.
 """
 
 import os
@@ -42,7 +42,7 @@ CASES = (
 
 
 def data() -> tuple[list[EncodedImage], list[Dataset]]:
-    """Calibration images, and what is measured on."""
+    """(calibration images, datasets to measure on)."""
     scenes = read_coco(SAMPLE / "scenes" / "annotations.json", SAMPLE / "scenes")
     few = replace(scenes, name="scenes", images=scenes.images[:: max(1, len(scenes.images) // SCENES)][:SCENES])
     if not COCO.is_dir():
@@ -52,14 +52,14 @@ def data() -> tuple[list[EncodedImage], list[Dataset]]:
 
 
 def start_loss(context: Context, reference: LoadedModel, start: LoadedModel, on: Dataset) -> Loss:
-    """What the start loses in AP on the report half."""
+    """The loss of AP of the start on the report half."""
     evaluator = Evaluator(context, [reference, start], halves(on)[1], AP_SCORE)
     first, second = (evaluator.measure(context, model).result() for model in (reference, start))
     return mean_loss([first], [second], evaluator.images)
 
 
 def started(context: Context, reference: LoadedModel, name: str) -> LoadedModel:
-    """The sample's own file, or the recipe of that name as it is."""
+    """The model with which a case starts: the sample's file of this name, or else the plain recipe of this name."""
     path = MODELS / f"ssdlite_mobilenet_v2_{name}.tflite"
     data = path.read_bytes() if path.is_file() else quantize(context, source_of(reference), name).data
     return follow(load_model(context.engine, ModelSource(f"{name}.tflite", data)), reference)
@@ -87,7 +87,7 @@ def _loss_text(loss: Loss) -> str:
 
 
 class FirstWithin(Progress):
-    """Seconds until the first candidate within the budget."""
+    """Measures the seconds until the first candidate within the budget."""
 
     def __init__(self) -> None:
         self._start, self.seconds = time.monotonic(), float("nan")

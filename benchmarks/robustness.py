@@ -1,9 +1,9 @@
-"""A planted interaction: int8 calibrated on bright photographs only, against int8 calibrated on mixed light.
+"""A planted interaction of quantization and darkness: int8 calibrated on bright photographs, and on mixed light.
 
-Bright: a veil lies over the photographs, no pixel is darker than `VEIL` of white, as through a window. Both files are
-built by litert-quantizer from the sample's float32 file and swept over composed scenes in the dark. Shown: the
-interaction with its interval, the alarm on darkened photographs, and what comes back once the images that it picks
-have joined the calibration.
+For bright photographs, pixels are lightened so that none is darker than `VEIL` times white, as behind a window. Both
+files are built by litert-quantizer from the sample's float32 file and tested on composed scenes in the dark. The output
+shows the interaction with its interval, the alarm on darkened photographs, and the gain when the images that the alarm
+selects are added to the calibration images.
 """
 
 import os
@@ -43,17 +43,17 @@ Inputs = list[dict[str, np.ndarray]]
 
 
 def inputs_of(reference: LoadedModel, images: Sequence[EncodedImage], veil: float = 0.0) -> Inputs:
-    """As the model reads them, in [-1, 1], a veil over them."""
+    """The model's inputs for these images, in [-1, 1], lightened by `veil`."""
     tensor, spec = reference.inspection.graph.input_tensors()[0], input_spec(reference.settings)
     read = (fill(decoded(image), spec, tensor)[0] for image in images)
     return [{"input": values * np.float32(1 - veil) + np.float32(veil)} for values in read]
 
 
 def build(reference: LoadedModel, inputs: Inputs) -> bytes:
-    """A static int8 file; the head's outputs stay float.
+    """An int8 file with static ranges; the head's outputs stay float.
 
-    Ranges are the smallest and largest values of all images. The quantizer's own are moving averages over the images
-    (factor .95): added images would count by their number and place, and the range of none would be covered whole.
+    Ranges are the smallest and largest values of all images. litert-quantizer's own ranges are not used: they are
+    moving averages over the images (factor .95), so the effect of added images would depend on their number and order.
     """
     from litert_quantizer import calibrator, qtyping, quantizer, recipe
     from litert_quantizer.algorithm_manager import AlgorithmName

@@ -1,7 +1,6 @@
-"""One visitor of the dashboard without a browser: Streamlit's WebSocket and its uploads, spoken by hand.
+"""One visitor of the dashboard without a browser, who uses Streamlit's WebSocket and upload requests directly.
 
-Every message that arrives is kept as it came until the script has finished, so that what a session was shown can be
-searched whole.
+All messages that arrive until the script has finished are kept unchanged, so that they can be searched.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import connect
 
 TIMEOUT = 120.0
-"""Seconds that an answer may take before the visit counts as hung."""
+"""Maximum seconds to wait for an answer."""
 XSRF = "_streamlit_xsrf"
 
 
 class Session:
-    """A page of the server on 127.0.0.1:port. Use it in one thread."""
+    """A session on a page of the server at 127.0.0.1:port. Not safe to use from several threads."""
 
     def __init__(self, port: int, page: str = "compare") -> None:
         self._port, self._page, self._count = port, page, itertools.count()
@@ -49,21 +48,21 @@ class Session:
         self._open.close()
 
     def open(self) -> None:
-        """The first visit, until the script has finished."""
+        """Load the page, and wait until the script has finished."""
         self._rerun(BackMsg())
 
     def drop(self, name: str, data: bytes) -> float:
-        """Let a picture go over the drop zone. Seconds until the viewer shows it."""
+        """Drop an image on the drop zone. Returns the seconds until the viewer shows it."""
         start = time.perf_counter()
         self._rerun(self._uploaded(name, data), name)
         return time.perf_counter() - start
 
     def load(self, name: str, data: bytes) -> None:
-        """Let any other file go over the drop zone, until the script has taken it in."""
+        """Drop any other file on the drop zone, and wait until the script has finished."""
         self._rerun(self._uploaded(name, data))
 
     def _uploaded(self, name: str, data: bytes) -> BackMsg:
-        """Send a file; what tells the script of it."""
+        """Upload a file; returns the message that tells the script about it."""
         request = BackMsg()
         request.file_urls_request.request_id = uuid.uuid4().hex
         request.file_urls_request.session_id = self.session_id
@@ -83,7 +82,7 @@ class Session:
         return message
 
     def _rerun(self, message: BackMsg, until: str = "") -> None:
-        """Run the page's script, and read on until it has finished (and has shown the image of that name)."""
+        """Run the page's script, and wait until it has finished and, if `until` is a name, has shown that image."""
         message.rerun_script.page_name = self._page
         self.raw, self.shown = [], []
         self._socket.send(message.SerializeToString())
@@ -136,7 +135,7 @@ class Session:
 
 
 def _token(port: int) -> str:
-    """What the server wants to see again with each upload."""
+    """The token that the server expects with each upload."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
     connection.request("GET", "/_stcore/health")
     cookies = connection.getresponse().getheader("Set-Cookie") or ""

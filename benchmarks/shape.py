@@ -1,10 +1,10 @@
-"""The shape of the code, before and after: `python -m benchmarks shape [REV]` compares a commit with the work tree.
+"""Measures of the code's structure: `python -m benchmarks shape [REV]` compares a commit with the work tree.
 
-code lines          of qviz/, as `ruff format` sets them, without docstrings, comments and blank lines
-single importer     modules that one module alone imports; registries (decoders) and role files (cli, text, plot, html,
-                    panel of a feature) are left out
-longest function    lines without its docstring
-circles             modules that import one another in a circle, imports inside functions included
+code lines          number of lines of qviz/ after `ruff format`, without docstrings, comments and blank lines
+single importer     number of modules that only one module imports, without decoders and the files of a feature that
+                    have a fixed role (cli, text, plot, html, panel)
+longest function    number of lines, without the docstring
+circles             number of modules that import one another in a circle; imports inside functions count
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ NOT_CODE = {getattr(tokenize, name) for name in ("COMMENT", "NL", "NEWLINE", "IN
 
 
 def docstring_lines(tree: ast.AST) -> set[int]:
-    """Line numbers of strings that stand alone as a statement."""
+    """Numbers of the lines of strings that are statements of their own."""
     statements = (node for node in ast.walk(tree) if isinstance(node, ast.Expr))
     texts = [node for node in statements if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)]
     return {line for node in texts for line in range(node.lineno, (node.end_lineno or 0) + 1)}
 
 
 def code_lines(text: str) -> int:
-    """Lines that hold a token of code."""
+    """Number of lines with at least one token of code."""
     lines: set[int] = set()
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type not in NOT_CODE:
@@ -45,7 +45,7 @@ def code_lines(text: str) -> int:
 
 
 def function_lines(tree: ast.AST) -> Iterator[int]:
-    """Length of every function without its docstring."""
+    """Number of lines of each function, without its docstring."""
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             inner = docstring_lines(ast.Module(node.body[:1], []))
@@ -53,7 +53,7 @@ def function_lines(tree: ast.AST) -> Iterator[int]:
 
 
 def imported(tree: ast.AST, modules: set[str]) -> set[str]:
-    """The modules of qviz that a file imports, anywhere in it."""
+    """The modules of qviz that a file imports, also inside functions."""
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -65,7 +65,10 @@ def imported(tree: ast.AST, modules: set[str]) -> set[str]:
 
 
 def in_circles(graph: dict[str, set[str]]) -> int:
-    """Modules that remain when those that import, or are imported by, none of the rest are taken away repeatedly."""
+    """Number of modules in import circles.
+
+    Modules that import none of the others, or that none of the others imports, are removed until there are none.
+    """
     left = dict(graph)
     while True:
         readers = {name: {other for other in left if name in left[other]} for name in left}
@@ -77,7 +80,7 @@ def in_circles(graph: dict[str, set[str]]) -> int:
 
 
 def measure(root: Path) -> dict[str, object]:
-    """The figures of one checkout."""
+    """Name -> value of each measure for one checkout."""
     files = {".".join(p.relative_to(root).with_suffix("").parts): p for p in sorted((root / "qviz").rglob("*.py"))}
     files = {name.removesuffix(".__init__"): path for name, path in files.items()}
     pages = [*sorted((root / "pages").glob("*.py")), root / "app.py"]
@@ -99,7 +102,7 @@ def measure(root: Path) -> dict[str, object]:
 
 
 def formatted(archive: bytes, folder: Path) -> Path:
-    """A checkout in `folder`, set by ruff with no `fmt: skip` left, so that both sides are counted alike."""
+    """Unpack a checkout into `folder` and format it with ruff, ignoring `fmt: skip`, so that lines are comparable."""
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         tar.extractall(folder, filter="data")
     for path in folder.rglob("*.py"):

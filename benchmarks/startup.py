@@ -1,6 +1,6 @@
-"""Whole processes of the command line, cold: `qviz --help`, and `qviz compare` of two models on one image.
+"""Time of whole processes of the command line: `qviz --help`, and `qviz compare` of two models on one image.
 
-The limit is what such a process cannot do without: a bare Python that runs both models once.
+The limit is the least that such a process must do: a plain Python script that runs both models once.
 """
 
 import subprocess

@@ -1,6 +1,7 @@
-"""A file as a chain of one-operator models: how long it takes to cut, and what a pass costs over the whole model.
+"""Time to split a file into a chain of one-operator models, and time of a run of the chain.
 
-Limit: the same file in one interpreter, one thread. Ratio: median over median, the two taken in turns.
+Limit: a run of the same file in one interpreter with one thread. The two are run in turns; the ratio is that of the
+medians.
 """
 
 import os

@@ -1,9 +1,9 @@
-"""Images a second of an evaluation: float32 and int8 over the sample's scenes.
+"""Images per second of an evaluation of float32 and int8 on the sample's scenes.
 
-ours    `detect_images` on warm workers, no store; and with AP of both models
-peer    the tutorial's loop: one interpreter after the other with a thread a core, OpenCV; and with pycocotools' AP
-limit   bare invokes of both models, a process a core with one thread each, plus decoding the JPEGs
-They take turns, so that drift hits all alike.
+ours    `detect_images` on warm workers, without a store; and the same with AP of both models
+peer    a tutorial's loop: OpenCV, and both interpreters in turn with one thread per core; and with pycocotools' AP
+limit   plain invokes of both models, in one process per core with one thread each, plus decoding the JPEGs
+They are run in turns, so that changes of the machine's speed affect all in the same way.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ CORES = os.cpu_count() or 1
 
 
 def ours(engine: LocalEngine, models: Sequence[LoadedModel], scenes: Dataset, with_ap: bool = False) -> list[Any]:
-    """The images' detections; `with_ap`: AP of each model."""
+    """The detections of all images, or AP of each model if `with_ap`."""
     reading = Reading()
     detected = detect_images(
         Context(engine), models, reading.of(scenes.images), len(scenes.images), AP_SCORE, candidates=False
@@ -58,7 +58,7 @@ def ours(engine: LocalEngine, models: Sequence[LoadedModel], scenes: Dataset, wi
 
 
 def tutorial(scenes: Dataset, with_ap: bool = False) -> list[Any]:
-    """The outputs of each image; `with_ap`: pycocotools' AP of each model."""
+    """The outputs of all images, or pycocotools' AP of each model if `with_ap`."""
     result: list[Any] = []
     for model in MODELS:
         interpreter = Interpreter(str(model), num_threads=CORES)
@@ -77,7 +77,7 @@ def tutorial(scenes: Dataset, with_ap: bool = False) -> list[Any]:
 
 
 def _rows(image: int, shape: tuple[int, ...], outputs: Sequence[np.ndarray]) -> list[dict[str, Any]]:
-    """pycocotools' rows of a model whose NMS is inside: boxes, classes and scores in this order, and the count."""
+    """pycocotools' rows of the outputs of a model with NMS, which are boxes, classes, scores and the count."""
     boxes = next(output[0] for output in outputs if output.ndim == 3) * np.array([*shape[:2], *shape[:2]], np.float32)
     classes, scores = (output[0] for output in outputs if output.ndim == 2)
     return [

@@ -1,7 +1,8 @@
-"""One object traced through the int8 sample: every operator, and the quick way. Networks warm, one worker.
+"""Time to trace one object through the int8 sample, at every operator and in the quick mode; warm, one worker.
 
-Limit: bare invokes of whole models. A full trace needs FP32 once and the variant's rest from every operator on, which
-is about half a variant for each of them; a quick one needs both once and about eight such rests.
+The limit is computed from plain invokes of whole models. A full trace runs FP32 once and, for each operator, the rest
+of the variant from there, which is half of the variant on average. A quick trace runs both models once and about eight
+such rests.
 """
 
 import os
@@ -26,7 +27,7 @@ GOALS = {"full": 1200, "quick": 250}
 
 
 def invoke(path: Path) -> float:
-    """Milliseconds of one whole model, median."""
+    """Median milliseconds of one invoke of a whole model."""
     runner = Runner(path.read_bytes(), keep_all=False)
     values = np.random.default_rng(0).uniform(-1, 1, (1, 300, 300, 3)).astype(np.float32)
     times = []

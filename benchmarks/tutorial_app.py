@@ -1,4 +1,4 @@
-"""The peer: the page that a tutorial would write. Two interpreters in the script, boxes drawn by OpenCV, `st.image`."""
+"""The peer: a page as in a tutorial, with two interpreters in the script, boxes drawn by OpenCV, and `st.image`."""
 
 import warnings
 from pathlib import Path

@@ -3,7 +3,8 @@
 ours    `session.video` with one worker, no store, in a process of its own: its CPU seconds and those of its worker
 bare    one process that decodes the same clip with OpenCV, resizes each frame and invokes both models with one thread
 memory  highest resident memory of the process and its worker, on this clip and on its first quarter
-They run one after the other, a whole round at a time. `SECONDS=15 python -m benchmarks video` takes a shorter clip.
+A round runs each of them once; they are not run at the same time. `SECONDS=15 python -m benchmarks video` uses a clip
+of 15 s.
 """
 
 import os
@@ -26,7 +27,7 @@ ROUNDS = 3
 
 
 def make_clip(path: Path, seconds: int) -> None:
-    """Slow pans over the sample's photographs, five seconds each, with a fade to dusk in the last second of each."""
+    """Write a clip of slow pans over the sample's photographs, five seconds each, which darken in their last second."""
     photographs = [cv2.imread(str(file)) for file in sorted((SAMPLE / "images").glob("*.jpg"))]
     large = [cv2.resize(image, (800, 600)) for image in photographs if image is not None]
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), RATE, SIZE)
@@ -47,7 +48,7 @@ def ours(clip: str) -> None:
 
 
 def bare(clip: str) -> None:
-    """Decode, resize and invoke."""
+    """Decode the clip, resize each frame and invoke both models."""
     from ai_edge_litert.interpreter import Interpreter
 
     cv2.setNumThreads(1)
@@ -63,7 +64,7 @@ def bare(clip: str) -> None:
 
 
 def measured(run: Callable[[str], None], clip: Path) -> tuple[float, float]:
-    """(CPU seconds, highest resident memory in MB) of a process that does this, with its worker."""
+    """(CPU seconds, highest resident memory in MB) of a process that calls `run` on a clip, with its worker."""
     call = [sys.executable, "-m", "benchmarks.video", run.__name__, str(clip)]
     ended = subprocess.run(call, capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     cpu, memory = ended.stdout.split()[-2:]

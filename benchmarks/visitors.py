@@ -1,9 +1,9 @@
-"""Does a server's memory stay flat as visitors come and go? Sixty at a time, 360 in all; a quarter of an hour.
+"""Whether a server's memory stays constant as visitors come and go: six rounds of sixty visitors, 15 minutes.
 
-Ten at once, each drops two photographs that nobody has dropped before, every second one a model of his own. Streamlit
-keeps who has left for two minutes, so memory is looked at when these are over and one more visitor has come. The
-server keeps 64 MB of answers, not a gigabyte, and 64 models: both bounds are reached in the second and third round, and
-memory has to be flat from there on.
+Ten visitors at a time each drop two new photographs; each second visitor also drops an own model. Streamlit keeps the
+sessions of visitors who have left for two minutes, so memory is measured after that time and one further visit. This
+server keeps 64 MB of results, not a gigabyte, and 64 models. Both limits are reached in the second or third round; from
+then on, memory must be constant.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from benchmarks import load
 
 ROUNDS, VISITORS, DROPS, TOGETHER = 6, 60, 2, 10
 WAIT_SECONDS = 125.0
-"""Seconds after which Streamlit has let go of who has left."""
+"""Seconds after which Streamlit has discarded the sessions of visitors who left."""
 
 
 def measure(port: int) -> None:
@@ -24,7 +24,7 @@ def measure(port: int) -> None:
         load.crowd(port, range(first, first + VISITORS), DROPS, (0.0, 0.3), TOGETHER)
         with_them, _ = load.megabytes(port)
         time.sleep(WAIT_SECONDS)
-        load.visit(port, 20_000 + number, 1, None, (0.1, 0.1))  # at a first visit the past is let go
+        load.visit(port, 20_000 + number, 1, None, (0.1, 0.1))  # the server discards old sessions at a new visit
         time.sleep(3.0)
         server, workers = load.megabytes(port)
         print(

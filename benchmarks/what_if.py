@@ -1,12 +1,12 @@
-"""What-if against what is really built: agreement predicted for sets of layers in float, and measured.
+"""Compare the agreement that *what if* predicts for sets of layers in float with that of files built in this way.
 
-The sample's float32 file is quantized by litert-quantizer (static int8), whole and with each set left in float. The
-prediction sees the whole int8 file only. Twice: calibrated on photographs, and on photographs in half their range, so
-that there is something to bring back.
+The sample's float32 file is quantized by litert-quantizer (static int8), completely and with each set left in float.
+The prediction only uses the completely quantized file. This is done twice: with a calibration on photographs, and on
+photographs in half their range of values, so that there is a loss to recover.
 
-What difference is left comes from rounding: at the border the built file's QUANTIZE kernel rounds a few values in a
-million to the neighbouring step (ties, and the scale's reciprocal), and of some 90 objects one that lies at the score
-threshold is worth .006 to .011 of agreement.
+The remaining differences come from rounding. Where a set begins, the QUANTIZE kernel of the built file rounds a few
+values in a million to the neighbouring step (ties, and the reciprocal of the scale). One of about 90 objects that is at
+the score threshold changes the agreement by .006 to .011.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ CLOSE = 0.05
 
 
 def sets_of(reference: LoadedModel) -> dict[str, list[int]]:
-    """Operators of the float file by what they are."""
+    """Name of a set -> its operators in the float file."""
     ops = reference.inspection.graph.ops
     count = len(ops)
     by_kind = {kind: [op.order for op in ops if op.kind == kind] for kind in ("DEPTHWISE_CONV_2D", "ADD", "LOGISTIC")}
@@ -67,7 +67,7 @@ def sets_of(reference: LoadedModel) -> dict[str, list[int]]:
 
 
 class Builder:
-    """Static int8 files from one calibration."""
+    """Builds static int8 files from one calibration."""
 
     def __init__(self, reference: LoadedModel, scale: float, shift: float) -> None:
         self._graph, self._data = reference.inspection.graph, reference.model.data
@@ -102,7 +102,7 @@ class Builder:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without the quantizer's progress bars and reports."""
+    """Suppress the progress bars and reports of the quantizer."""
     logging.disable(logging.WARNING)
     with (
         warnings.catch_warnings(),
@@ -114,7 +114,7 @@ def quiet() -> Iterator[None]:
 
 
 def orders_in(variant: LoadedModel, reference: LoadedModel, operators: Collection[int]) -> Orders:
-    """Operators of the float file as the variant's, with the conversions that a rebuilt file would not have."""
+    """The variant's operators for these operators of the float file, and conversions that a rebuilt file lacks."""
     graphs = reference.inspection.graph, variant.inspection.graph
     files = reference.model.data, variant.model.data
     weights = [operator_weights(data, graph) for data, graph in zip(files, graphs, strict=True)]
