@@ -1,4 +1,4 @@
-"""What the tests share: the sample's files, one engine of two workers, the sample's models loaded once."""
+"""Fixtures that tests share: the sample's files, an engine with two workers, and the sample's models, loaded once."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_runtest_setup() -> None:
-    """Restores the main module, which AppTest leaves as app.py; spawned processes would run it again."""
+    """Restore the main module. AppTest sets it to app.py, which spawned processes would then run again."""
     sys.modules["__main__"] = _MAIN
 
 
@@ -48,7 +48,7 @@ def pytest_unconfigure() -> None:
 
 @dataclass(frozen=True)
 class Sample:
-    """Paths of the bundled files; models by scheme."""
+    """Paths of the bundled files."""
 
     folder: Path
 
@@ -72,7 +72,7 @@ def sample() -> Sample:
 
 @pytest.fixture(scope="session")
 def squares(tmp_path_factory: pytest.TempPathFactory) -> Squares:
-    """Images, annotations and models of coloured squares, converted by TensorFlow in a process of its own."""
+    """Images, annotations and models of coloured squares; the models are converted in a separate process."""
     return Squares(tmp_path_factory.mktemp("squares"))
 
 
@@ -95,7 +95,7 @@ def engine() -> Iterator[LocalEngine]:
 
 
 class LentEngine(Engine):
-    """The engine that tests share, as a session receives it: the session's end does not stop it."""
+    """The engine that tests share, as sessions get it: closing a session does not stop its workers."""
 
     def __init__(self, engine: LocalEngine) -> None:
         self.workers, self._engine = engine.workers, engine
@@ -107,15 +107,15 @@ class LentEngine(Engine):
         return self._engine.share(data, digest)
 
     def close(self) -> None:
-        """The fixture `engine` stops it."""
+        """Does nothing, because the fixture `engine` stops the workers."""
 
 
 @pytest.fixture
 def lent_workers(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sessions use the workers of the fixture `engine` instead of starting as many or fewer of their own.
+    """Sessions use the workers of the fixture `engine` instead of starting their own.
 
-    A worker takes a third of a second of the processor to start. That sessions start and stop their own is tested by
-    the tests without this fixture, tests/cli/test_workers.py among them.
+    Starting a worker takes a third of a CPU second. Tests without this fixture, such as tests/cli/test_workers.py,
+    check that sessions start and stop their own workers.
     """
 
     def start(workers: int | str | None) -> Engine:
@@ -132,7 +132,7 @@ def loaded(sample: Sample, engine: LocalEngine) -> dict[str, LoadedModel]:
 
 @pytest.fixture(scope="session")
 def tiny_detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tf_keras model in an .h5 file, as qviz converts it to a float32 .tflite file: quick to train."""
+    """The float32 .tflite file that qviz converts from a small tf_keras model (.h5), which is quick to train."""
     from tests.features.training import nets
 
     path = tmp_path_factory.mktemp("tiny") / "detector.h5"

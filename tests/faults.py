@@ -1,6 +1,6 @@
-"""Faults planted into a .tflite file with the flatbuffer object API: each has exactly one known error.
+"""Plant faults in a .tflite file with the flatbuffer object API, so that the file has exactly one known error.
 
-Every fault leaves a valid file of the same graph. An operator is named by its order, as `qviz layers` names it.
+The result is a valid file with the same graph. `order` is an operator's index, as in `qviz layers`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ def planted(data: bytes, edit: Edit) -> bytes:
 
 
 def output_scale_shrunk(order: int, times: float = 4.0) -> Edit:
-    """The range of an operator's output is too small: its values clip. Readers' biases are given in the new unit."""
+    """Make the range of an operator's output too small, so that values are clipped.
+
+    The biases of the operators that read the output are converted to the new scale.
+    """
 
     def edit(model: fb.ModelT, graph: fb.SubGraphT) -> None:
         index = int(graph.operators[order].outputs[0])
@@ -42,7 +45,7 @@ def output_scale_shrunk(order: int, times: float = 4.0) -> Edit:
 
 
 def weights_rounded(order: int, bits: int = 3) -> Edit:
-    """The weights of an operator hold no more than so many bits."""
+    """Round the weights of an operator to this number of bits."""
 
     def edit(model: fb.ModelT, graph: fb.SubGraphT) -> None:
         weights = graph.tensors[graph.operators[order].inputs[1]]
@@ -54,7 +57,7 @@ def weights_rounded(order: int, bits: int = 3) -> Edit:
 
 
 def bias_overflown(order: int, bits: int) -> Edit:
-    """The bias of an operator went through an integer of so many bits and wrapped round."""
+    """Let the bias of an operator overflow an integer of this number of bits, so that it wraps around."""
 
     def edit(model: fb.ModelT, graph: fb.SubGraphT) -> None:
         bias = graph.tensors[graph.operators[order].inputs[2]]
@@ -66,10 +69,10 @@ def bias_overflown(order: int, bits: int) -> Edit:
 
 
 def zero_weights_given_a_tiny_scale(outputs: int) -> Edit:
-    """Convolutions to so many channels whose weights are all zero: a scale of 1e-11 for them, so their biases saturate.
+    """Give zero weights a scale of 1e-11 in convolutions with this number of outputs, so that their biases saturate.
 
-    What a converter writes that takes the weights' scale from their largest value alone: the bias is stored in steps
-    of input scale x weight scale, and the end of int32 is about 0 then.
+    A converter writes such files if it derives the scale of weights from their largest value alone. A bias is stored in
+    steps of input scale x weight scale, so that the largest int32 then stands for a value near 0.
     """
 
     def edit(model: fb.ModelT, graph: fb.SubGraphT) -> None:
@@ -90,7 +93,7 @@ def zero_weights_given_a_tiny_scale(outputs: int) -> Edit:
 
 
 def input_zero_point_shifted(by: int) -> Edit:
-    """The range of the image is shifted by so many steps: one end of it clips."""
+    """Shift the range of the network's input by this number of steps, so that one end of it is clipped."""
 
     def edit(model: fb.ModelT, graph: fb.SubGraphT) -> None:
         parameters = graph.tensors[graph.operators[0].outputs[0]].quantization

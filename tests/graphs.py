@@ -10,7 +10,7 @@ from qviz.decoders import Head
 from qviz.structures import Graph, Op, Quantization, Tensor
 
 WIDTH, HEIGHT = 200, 100
-"""Of the images that these graphs read: not square, so that x and y cannot be mixed up unnoticed."""
+"""Size of the graphs' input images; not square, so that a confusion of x and y is noticed."""
 
 
 def per_tensor(scale: float, zero_point: int) -> Quantization:
@@ -38,7 +38,7 @@ def graph(
     ops: Sequence[Op] = (),
     signature: Mapping[str, int] | None = None,
 ) -> Graph:
-    """A graph; tensor 0 is the input, and an operator's order is its position in the list."""
+    """A graph. Tensor 0 is the input; the order of an operator is its index in `ops`."""
     assert [t.index for t in tensors] == list(range(len(tensors)))
     ordered = tuple(Op(i, op.kind, op.inputs, op.outputs, op.custom, op.options) for i, op in enumerate(ops))
     return Graph(tuple(tensors), ordered, (0,), tuple(outputs), signature=dict(signature or {}))

@@ -1,4 +1,4 @@
-"""A fresh server and a real headless Chromium that can reach nobody outside."""
+"""Fixtures: a fresh server, and a headless Chromium that cannot reach the network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
 TIMEOUT = 120_000
-"""Milliseconds; a busy machine is slow, not wrong."""
+"""Milliseconds to wait for a page; long, because the machine may be busy."""
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -58,7 +58,7 @@ def _free_port() -> int:
 
 @contextlib.contextmanager
 def _servers(folder: Path) -> Iterator[Callable[[], str]]:
-    """A function that starts a server and returns its address; all its servers stop at the end, with their workers."""
+    """A function that starts a server and returns its address. All servers and their workers are stopped at the end."""
     servers: list[subprocess.Popen[bytes]] = []
 
     def start() -> str:
@@ -130,11 +130,11 @@ class Visit:
         self.settle()
 
     def settle(self) -> None:
-        """Until the script has run."""
+        """Wait until the script has run."""
         self.page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=TIMEOUT)
 
     def painted(self, name: str | None = None) -> object:
-        """The viewer, once its image and boxes are there (of that image, if named)."""
+        """Wait until the viewer has painted an image and its boxes, and return the viewer. name: of that image."""
         viewer = self.page.locator('.qviz-viewer[data-painted="true"]')
         viewer.wait_for(timeout=TIMEOUT)
         if name is not None:
@@ -142,7 +142,7 @@ class Visit:
         return viewer
 
     def drop(self, files: dict[str, bytes], zone: int = 0) -> None:
-        """Real drag and drop: a DataTransfer made in the page, dragged over the drop zone and dropped."""
+        """Drag files over a drop zone and drop them, with a DataTransfer that is made in the page."""
         rows = [[name, base64.b64encode(data).decode()] for name, data in files.items()]
         transfer = self.page.evaluate_handle(
             """rows => { const t = new DataTransfer();
@@ -156,7 +156,7 @@ class Visit:
             target.dispatch_event(kind, {"dataTransfer": transfer})
 
     def describe_page(self) -> str:
-        """The address, what the browser's console says, the state of the script, and the visible text."""
+        """A text with the page's address, the browser's console, the state of the script, and the visible text."""
         lines = [self.page.url, *self.messages[-20:]]
         for name, read in (
             ("script", "() => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState ?? 'no app'"),
@@ -169,7 +169,7 @@ class Visit:
         return "\n".join(lines)
 
     def _within_seconds(self, script: str) -> str:
-        """What a function returns in the page. Raises if the page does not answer within 10 s, as if it hung."""
+        """The result of a JavaScript function in the page. Raises if the page does not answer within 10 s."""
         self.page.wait_for_function("() => true", timeout=10_000, polling=100)
         return str(self.page.evaluate(script))
 
@@ -179,7 +179,7 @@ class Visit:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Adds the text of the page to the report of a failed test; a timeout alone does not show it."""
+    """Add the text of the page to the report of a failed test, because a timeout does not show its cause."""
     report = yield
     visit = getattr(item, "funcargs", {}).get("visit")
     if report.when == "call" and report.failed and isinstance(visit, Visit):

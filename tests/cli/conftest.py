@@ -21,7 +21,7 @@ class Result:
 
     @property
     def json(self) -> Any:
-        """The one document on standard output; NaN and Infinity are refused."""
+        """The JSON document on standard output. Raises AssertionError if it has NaN or Infinity."""
 
         def refuse(constant: str) -> None:
             raise AssertionError(f"{constant} is no JSON")

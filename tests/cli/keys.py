@@ -1,4 +1,4 @@
-"""The keys of each command's JSON, as promised to those who read it."""
+"""The keys that each command's JSON must have, with the types of their values."""
 
 from __future__ import annotations
 

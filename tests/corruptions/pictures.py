@@ -9,7 +9,7 @@ from tests.conftest import ROOT
 
 
 def picture(name: str) -> np.ndarray:
-    """A sample image at half its size, by dropping every second pixel, so that no resizing filter matters."""
+    """A sample image at half its size. Every second pixel is dropped, so that no resizing filter is involved."""
     with Image.open(ROOT / "sample_data" / "images" / f"{name}.jpg") as opened:
         return np.ascontiguousarray(np.asarray(opened.convert("RGB"))[::2, ::2])
 

@@ -1,4 +1,4 @@
-"""TFRecord files: one written by TensorFlow, and functions that write others by the same rules."""
+"""TFRecord files: one that TensorFlow wrote, and functions that write others in the same format."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Graphs that end in a given head, and output arrays made by hand.
+"""Graphs that end in a given head, and constructed values of its outputs.
 
-All heads read a picture of 96 x 64 unless a test says otherwise: 12 x 8 cells of stride 8, 6 x 4 of 16, 3 x 2 of 32,
-that is 96 + 24 + 6 = 126 (and 2 x 1 of 64: 128). One object is planted: class 2 at BOX.
+Unless a test says otherwise, a head reads an image of 96 x 64 pixels. It has 12 x 8 cells of stride 8, 6 x 4 of stride
+16 and 3 x 2 of stride 32, i.e. 96 + 24 + 6 = 126 cells (128 with 2 x 1 of stride 64). One object of class 2 is planted
+at BOX.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ CLASS = 2
 LIMITS = Limits(score=0.25, nms_iou=0.6, max_detections=100)
 
 CELL = 96 + 1 * 6 + 2
-"""The planted object's cell of stride 16: row 22 // 16 = 1, column 46 // 16 = 2."""
+"""Index of the planted object's cell, which has stride 16, row 22 // 16 = 1 and column 46 // 16 = 2."""
 
 
 def graph_of(
@@ -31,7 +32,7 @@ def graph_of(
     ends: Sequence[str] = (),
     nchw: bool = False,
 ) -> Graph:
-    """A graph with outputs of these shapes; ends: the operator type that computes each."""
+    """A graph with outputs of these shapes. ends: kind of the operator that writes each output."""
     width, height = size
     image = (1, 3, height, width) if nchw else (1, height, width, 3)
     named = [*names, *(f"Identity_{i}" for i in range(len(names), len(outputs)))]
@@ -42,7 +43,7 @@ def graph_of(
 
 
 def head_of(graph: Graph, *values: np.ndarray) -> Head:
-    """The head with the values of its outputs, in order."""
+    """The head of a graph with these values of its outputs, in order."""
     shape = graph.input_tensors()[0].shape
     height, width = shape[1:3] if shape[-1] == 3 else shape[2:]
     of = {index: np.asarray(value, np.float32) for index, value in zip(graph.outputs, values, strict=True)}
@@ -51,7 +52,7 @@ def head_of(graph: Graph, *values: np.ndarray) -> Head:
 
 
 def assert_planted(result: Decoded, score: float, box: Sequence[float] = BOX, candidates: int | None = 1) -> None:
-    """One object at `box`, of CLASS, and so many candidates (None: hidden)."""
+    """Assert that there is one object, of CLASS at `box`, and this number of candidates (None: unknown)."""
     np.testing.assert_allclose(result.detections.boxes, [box], atol=0.01)
     np.testing.assert_array_equal(result.detections.class_ids, [CLASS])
     np.testing.assert_allclose(result.detections.scores, [score], atol=1e-4)

@@ -1,6 +1,6 @@
-"""Recorded outputs of detectors, and which decoders match each: the matrix of docs/heads.md.
+"""Recorded outputs of detectors and the decoders that match each; `python -m tests.decoders.matrix` prints the matrix.
 
-`python -m tests.decoders.matrix` prints it.
+docs/heads.md contains this matrix.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NAMES = "names and values; `--decoder` chooses the other"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
-    """Outputs of a public file or exporter; choice: what decides between several decoders."""
+    """Outputs of a public file or exporter. choice: what decides if several decoders match; empty if only one does."""
 
     name: str
     graph: Graph
@@ -38,7 +38,7 @@ def square(side: int, *shapes: tuple[int, ...], ends: tuple[str, ...] = (), **no
 
 
 def with_anchor_output() -> Graph:
-    """Scores and encodings come from the image, the anchors only from its shape."""
+    """A graph whose scores and encodings depend on the image's pixels, and whose anchors depend only on its shape."""
     graph = square(192, (1, 3830, 2), (1, 3830, 4), (1, 3830, 4))
     kinds = ("SOFTMAX", "RESHAPE", "SHAPE")
     return replace(graph, ops=tuple(Op(i, kind, (0,), (i + 1,)) for i, kind in enumerate(kinds)))
@@ -86,7 +86,7 @@ CASES = (
 
 
 def table() -> str:
-    """The matrix in Markdown: one row per recorded output, the first decoder is the usual choice."""
+    """The matrix in Markdown: one row per recorded output. The first decoder of a row is the default."""
     lines = ["| outputs of | shapes | decoders that match | chosen by |", "|---|---|---|---|"]
     for case in CASES:
         names = ", ".join(f"`{name}`" for name in fitting(case.graph))
@@ -95,7 +95,7 @@ def table() -> str:
 
 
 def heads() -> str:
-    """The decoders and what they expect, in Markdown."""
+    """A Markdown table of the decoders and the outputs that they expect."""
     lines = ["| decoder | outputs |", "|---|---|"]
     return "\n".join(lines + [f"| `{name}` | {decoder.expects} |" for name, decoder in DECODERS.items()])
 

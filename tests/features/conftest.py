@@ -1,4 +1,4 @@
-"""Shared fixtures of the feature tests: one worker that loads TensorFlow once, and one calibration."""
+"""Fixtures that feature tests share: one worker that loads TensorFlow once, sources to build from, and calibrations."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def yolo(workers: LocalEngine, tmp_path_factory: pytest.TempPathFactory) -> Sour
 
 
 def keras_source(workers: LocalEngine, folder: Path, style: str) -> Source:
-    """A Keras file made in a worker, and the .tflite file it is converted to."""
+    """A source: a Keras file that is made in a worker, with the .tflite file that is converted from it."""
     path = folder / f"{style}.keras"
     workers.submit(build.keras_file, str(path), style).result()
     data = path.read_bytes()

@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz`: many damaged and hostile files of all kinds; status 1 after a crash or an invalid result."""
+"""`python -m tests.fuzz`: try many damaged and hostile files; exit status 1 after a crash or an invalid result."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RUNS: dict[str, tuple[int, Callable[[Engine, range], Tally]]] = {
     "meanings": (1_000, partial(fuzz_models, make=meaning)),
     "models": (2_000, fuzz_models),
 }
-"""Name of an option -> how many files by default, and the function that tries them."""
+"""Name of an option -> (default number of files, function that tries them)."""
 
 
 def main() -> int:

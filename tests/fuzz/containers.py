@@ -1,4 +1,4 @@
-"""Damaged videos and ONNX files, by number: bytes changed, cut, spliced, or a number in them made impossible."""
+"""Damaged videos and ONNX files, by number: with changed bytes, cut, spliced, or with an impossible number in them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def damaged_video(number: int) -> Mutant:
 
 
 def fuzz_videos(engine: Engine, numbers: range) -> Tally:
-    """Read all frames of the videos of these numbers in a worker, in two parts as `qviz video` does."""
+    """Read all frames of the videos with these numbers in a worker, in two parts, as `qviz video` does."""
     with tempfile.TemporaryDirectory() as folder:
 
         def one(number: int) -> str:
@@ -70,7 +70,7 @@ def fuzz_videos(engine: Engine, numbers: range) -> Tally:
 
 
 def fuzz_onnx(engine: Engine, numbers: range) -> Tally:
-    """Load and run damaged versions of an ONNX file as the reference's place does."""
+    """Load and run damaged versions of an ONNX file as a reference."""
     witness = Witness(engine)
     healthy = onnx_file(strong(corners=True), names="{0: 'hen', 1: 'cock'}", task="detect")
 

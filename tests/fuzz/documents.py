@@ -1,7 +1,7 @@
-"""JSON files with one thing in them impossible, by number, through the readers that the server runs on them.
+"""JSON files with an impossible value, by number, for the readers that the server uses.
 
-Each must give a result or a QvizError of a few lines, within seconds. A COCO file that is read without any remark must
-also have the AP that pycocotools computes from the same file.
+Each file must give a result or a QvizError of a few lines within seconds. If a COCO file is read without a remark, its
+AP must be the one that pycocotools computes from the same file.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from tests.fuzz.run import Tally
 ROOT = Path(__file__).resolve().parents[2]
 SEED = 20261130
 SECONDS = 20.0
-"""Processor seconds after which a file counts as hung."""
+"""CPU seconds after which reading a file is considered to hang."""
 ODD: tuple[Any, ...] = (
     *(None, True, "", [], {}, -1, 0, 1, 0.5, 1e308, -1e308, 2**31, 2**63, 2**200, -(2**63)),
     *(
@@ -60,7 +60,7 @@ Draw = np.random.Generator
 
 @lru_cache(maxsize=1)
 def coco_document() -> dict[str, Any]:
-    """Six images of the sample with their annotations, a crowd and a segmentation among them."""
+    """A COCO document of six images of the sample. One annotation is a crowd with a segmentation."""
     document = json.loads((ROOT / "sample_data/annotations.json").read_text())
     images = document["images"][:6]
     ids = {image["id"] for image in images}
@@ -119,7 +119,7 @@ def _coco(data: bytes) -> str:
 
 
 def _detections(dataset: Dataset) -> dict[int, Detections]:
-    """Detections near the objects of the unchanged file, with seeded scores; images are known by their names."""
+    """Detections near the objects of the unchanged file, with seeded scores. Images are identified by their names."""
     ids = {image.name: image.id for image in dataset.images}
     names = {image["id"]: image["file_name"] for image in coco_document()["images"]}
     rows: dict[int, list[tuple[list[float], float, int]]] = {}
@@ -226,7 +226,7 @@ def _project(data: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """A kind of file: an unchanged document, and what the server does with its bytes."""
+    """A kind of file. document: returns the unchanged document; read: reads bytes as the server does."""
 
     document: Callable[[], Any]
     read: Callable[[bytes], str]
@@ -245,7 +245,7 @@ KINDS = {
 
 
 def changed(document: Any, draw: Draw) -> bytes:
-    """The document as JSON with one to three values made impossible, or its text damaged."""
+    """The document as JSON, with one to three impossible values or with a damaged text."""
     what = draw.random()
     if what < 0.8:
         document = deepcopy(document)
@@ -291,7 +291,7 @@ def _change(document: Any, draw: Draw) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One hostile file and how to make it again."""
+    """One hostile file, and the number and kind from which it can be made again."""
 
     number: int
     kind: str
@@ -299,13 +299,13 @@ class Document:
 
 
 def hostile_document(number: int, kinds: tuple[str, ...] = tuple(KINDS), seed: int = SEED) -> Document:
-    """The file of that number: kinds in turn."""
+    """The file with this number. Consecutive numbers have different kinds."""
     kind = kinds[number % len(kinds)]
     return Document(number, kind, changed(KINDS[kind].document(), np.random.default_rng([seed, number])))
 
 
 def fuzz_documents(numbers: range, kinds: tuple[str, ...] = tuple(KINDS)) -> Tally:
-    """Read the files of these numbers in this process, as the server does."""
+    """Read the files with these numbers in this process, as the server does."""
     tally = Tally()
     for number in numbers:
         document = hostile_document(number, kinds)

@@ -1,7 +1,7 @@
-"""Hostile image files by number: the same number is the same file, for as long as Pillow encodes alike.
+"""Hostile image files by number. A number always gives the same file, as long as Pillow's encoders do not change.
 
-Every format and many of its flavours, damaged byte by byte, cut, spliced, with false sizes, with metadata that
-swells, and with something else behind the ending.
+There are files of each format in many flavours: with changed bytes, cut, spliced, with false sizes, with metadata that
+unpacks to megabytes, and with other data after the end.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _frames(kind: str) -> bytes:
 
 @lru_cache(maxsize=1)
 def flavours() -> dict[str, bytes]:
-    """Valid files by format."""
+    """Name of a format and flavour -> a valid file."""
     sixteen = io.BytesIO()
     Pillow.fromarray(np.arange(64 * 48, dtype=np.uint16).reshape(48, 64) * 21).save(sixteen, "PNG")
     real = io.BytesIO()
@@ -90,7 +90,7 @@ def cut(data: bytes, draw: Draw) -> bytes:
 
 
 def head_flipped(data: bytes, draw: Draw) -> bytes:
-    """Changes in the header, which holds sizes, tables and tags."""
+    """Change bytes in the header, which holds sizes, tables and tags."""
     damaged = bytearray(data)
     for _ in range(int(draw.integers(1, 6))):
         damaged[int(draw.integers(2, min(200, len(data))))] = int(draw.integers(0, 256))
@@ -98,7 +98,7 @@ def head_flipped(data: bytes, draw: Draw) -> bytes:
 
 
 def sizes_that_lie(data: bytes, draw: Draw) -> bytes:
-    """Wherever the true width or height may be written, in 16 or 32 bits of either order, another number."""
+    """Replace numbers that equal the width or height, in 16 or 32 bits of either byte order, with another number."""
     places = [
         (at, form)
         for form in ("<H", ">H", "<I", ">I")
@@ -124,14 +124,14 @@ def _positions(data: bytes, piece: bytes) -> list[int]:
 
 
 def _png_checksums(data: bytes) -> bytes:
-    """A PNG whose header was changed passes its own check again, so that the size itself is looked at."""
+    """Correct the checksum of a PNG's changed header, so that readers use the changed size."""
     if not data.startswith(b"\x89PNG"):
         return data
     return data[:29] + struct.pack(">I", zlib.crc32(data[12:29])) + data[33:]
 
 
 def swollen_metadata(data: bytes, draw: Draw) -> bytes:
-    """Text, a profile or EXIF that unpacks to megabytes, or leads in circles."""
+    """Add text, a profile or EXIF data that unpacks to megabytes or refers to itself."""
     size = int(draw.integers(1, 40)) << 20
     if data.startswith(b"\x89PNG"):
         kind, head = ((b"zTXt", b"Comment\0\0"), (b"iCCP", b"icc\0\0"))[int(draw.integers(2))]
@@ -145,7 +145,7 @@ def swollen_metadata(data: bytes, draw: Draw) -> bytes:
 
 
 def behind_the_ending(data: bytes, draw: Draw) -> bytes:
-    """Another file behind it, or in front of it."""
+    """Append or prepend another file."""
     others = list(flavours().values())
     other = others[int(draw.integers(len(others)))]
     return data + other if draw.random() < 0.5 else other[: int(draw.integers(2, 60))] + data
@@ -177,7 +177,7 @@ KINDS: dict[str, Change] = {
 
 @dataclass(frozen=True, slots=True)
 class HostileImage:
-    """One file and how to make it again."""
+    """One hostile image, and the number, base and kind from which it can be made again."""
 
     number: int
     base: str
@@ -190,7 +190,7 @@ class HostileImage:
 
 
 def hostile_image(number: int, seed: int = SEED) -> HostileImage:
-    """The file of that number: kinds in turn, and of every kind all flavours in turn."""
+    """The file with this number. Numbers go through all kinds, and for each kind through all flavours."""
     kind = list(KINDS)[number % len(KINDS)]
     base = list(flavours())[number // len(KINDS) % len(flavours())]
     draw = np.random.default_rng([seed, 1, number])

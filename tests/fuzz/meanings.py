@@ -1,7 +1,7 @@
-"""Valid .tflite files with an impossible meaning, by number: the tables can all be read, but what they say cannot be.
+"""Valid .tflite files with an impossible meaning, by number: all tables can be read, but their contents are impossible.
 
-The parts of a file that few exporters write are in here, too: sparse and external constants, 2- and 4-bit integers,
-bfloat16, several subgraphs with control flow, and signatures that name other tensors than the graph.
+They also use features that few exporters use: sparse and external constants, 2- and 4-bit integers, bfloat16, several
+subgraphs with control flow, and signatures that name other tensors than the graph.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TYPES = (
 
 
 def _quantized(graph: fb.SubGraphT, draw: Draw) -> Any:
-    """A tensor with a scale, which is given one if none has any."""
+    """A tensor with a scale. If no tensor has a scale, one tensor is given one."""
     tensors = [one for one in graph.tensors if one.quantization is not None and one.quantization.scale is not None]
     if tensors:
         return _any(tensors, draw)
@@ -48,7 +48,7 @@ def _zero_point(_: fb.ModelT, graph: fb.SubGraphT, draw: Draw) -> None:
 
 
 def _dimension(_: fb.ModelT, graph: fb.SubGraphT, draw: Draw) -> None:
-    """Per-channel scales along an axis that the tensor does not have, or in another number than its channels."""
+    """Set scales per channel along an axis that the tensor does not have, or as many as do not fit its channels."""
     tensor = _quantized(graph, draw)
     tensor.quantization.quantizedDimension = int(_any((4, 5, 100, -1, (1 << 31) - 1, -(1 << 31)), draw))
     if draw.random() < 0.5:
@@ -58,7 +58,7 @@ def _dimension(_: fb.ModelT, graph: fb.SubGraphT, draw: Draw) -> None:
 
 
 def _cycle(_: fb.ModelT, graph: fb.SubGraphT, draw: Draw) -> None:
-    """An operator reads what it or a later one writes."""
+    """Let an operator read a tensor that the same or a later operator writes."""
     position = int(draw.integers(len(graph.operators)))
     later = graph.operators[int(draw.integers(position, len(graph.operators)))]
     op = graph.operators[position]
@@ -87,7 +87,7 @@ def _sparse(_: fb.ModelT, graph: fb.SubGraphT, draw: Draw) -> None:
 
 
 def _external(model: fb.ModelT, graph: fb.SubGraphT, draw: Draw) -> None:
-    """A constant that lies behind the tables, beyond the file, or in another file."""
+    """Put a constant after the tables, beyond the end of the file, or into another file."""
     tensor = _any(graph.tensors, draw)
     if draw.random() < 0.5:
         group, buffer = fb.ExternalBufferGroupT(), fb.ExternalBufferT()
@@ -128,7 +128,7 @@ def _signature(model: fb.ModelT, graph: fb.SubGraphT, draw: Draw) -> None:
 
 
 def _control_flow(model: fb.ModelT, graph: fb.SubGraphT, draw: Draw) -> None:
-    """IF, WHILE, CALL_ONCE and the like, into subgraphs that do not exist, or into themselves."""
+    """Add IF, WHILE, CALL_ONCE or a similar operator that calls a missing subgraph or its own subgraph."""
     kind = _any(("If", "While", "CallOnce", "Call"), draw)
     names = {"If": "IF", "While": "WHILE", "CallOnce": "CALL_ONCE", "Call": "CALL"}
     code = fb.OperatorCodeT()
@@ -158,7 +158,7 @@ def _packed_graph(graph: fb.SubGraphT) -> fb.SubGraph:
 
 
 def _subgraphs(model: fb.ModelT, graph: fb.SubGraphT, draw: Draw) -> None:
-    """No graph, an empty one first, or the same one a hundred times."""
+    """Remove all subgraphs, put an empty one first, or repeat one a hundred times."""
     what = int(draw.integers(3))
     empty = fb.SubGraphT()
     empty.tensors, empty.inputs, empty.outputs, empty.operators = [], [], [], []
@@ -166,7 +166,7 @@ def _subgraphs(model: fb.ModelT, graph: fb.SubGraphT, draw: Draw) -> None:
 
 
 def _variable(_: fb.ModelT, graph: fb.SubGraphT, draw: Draw) -> None:
-    """Tensors with a state, some of them constants or inputs."""
+    """Make tensors variable, among them constants or inputs."""
     for _i in range(int(draw.integers(1, 6))):
         _any(graph.tensors, draw).isVariable = True
 
@@ -181,7 +181,7 @@ def _open_shape(_: fb.ModelT, graph: fb.SubGraphT, draw: Draw) -> None:
 
 
 def _names(_: fb.ModelT, graph: fb.SubGraphT, draw: Draw) -> None:
-    """Names of tensors that are alike, empty, not text, or HTML, and metadata that says they are outputs."""
+    """Set names of tensors that are equal, empty, not text, or HTML, and metadata that says they are outputs."""
     for tensor in graph.tensors:
         if draw.random() < 0.5:
             tensor.name = _any((b"", b"\xff\xfe\x00", b"<script>alert(1)</script>", b"scores", b"=cmd()", None), draw)
@@ -210,7 +210,7 @@ Maker = Callable[[int], Mutant]
 
 
 def meaning(number: int, seed: int = SEED) -> Mutant:
-    """The file of that number: kinds in turn, and of every kind all bases in turn."""
+    """The file with this number. Numbers go through all kinds, and for each kind through all bases."""
     kind = list(KINDS)[number % len(KINDS)]
     name = BASES[number // len(KINDS) % len(BASES)]
     return Mutant(number, name, kind, KINDS[kind](base(name), np.random.default_rng([seed, number])))

@@ -1,7 +1,7 @@
-"""Damaged .tflite files by number: the same number is the same file, for as long as the sample is the same.
+"""Damaged .tflite files by number. A number always gives the same file, as long as the sample does not change.
 
-Two ways: bytes are changed as a broken disk or an attacker would, and the flatbuffer is taken apart, one thing in it is
-made impossible, and it is packed again, so that readers behind the first check are reached too.
+Some files have changed bytes, as from a broken disk or an attacker. In others, the flatbuffer is unpacked, one value is
+made impossible, and it is packed again, so that code after the first checks is tested too.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from tests.tflite.files import code, operator, packed, tensor
 ROOT = Path(__file__).resolve().parents[2]
 SEED = 20261122
 EDGE = 40_000
-"""Bytes at the head and the tail of a file in which the flatbuffer keeps its tables."""
+"""Number of bytes at the beginning and at the end of a file that can be damaged; they hold the flatbuffer's tables."""
 BASES = ("int8", "small", "dynamic_range", "small", "float16", "int8", "small", "int8_wrong_range")
 ODD = (0, 1, -1, 2, 3, 7, 127, 255, 256, 65_535, 65_536, 1 << 24, (1 << 31) - 1, -(1 << 31))
-"""Whole numbers at which readers stumble."""
+"""Integers that readers often handle wrongly."""
 ODD_REAL = (0.0, -1.0, 1e-38, 1e38, float("nan"), float("inf"), float("-inf"))
 
 Draw = np.random.Generator
@@ -34,7 +34,7 @@ Change = Callable[[bytes, Draw], bytes]
 
 @lru_cache(maxsize=8)
 def base(name: str) -> bytes:
-    """A healthy file: of the sample, or a small one with one convolution and an end-to-end head."""
+    """A valid file: one of the sample, or a small one with one convolution and an end-to-end head."""
     if name == "small":
         return _small()
     return (ROOT / f"sample_data/models/ssdlite_mobilenet_v2_{name}.tflite").read_bytes()
@@ -59,7 +59,7 @@ def _small() -> bytes:
 
 
 def flipped(data: bytes, draw: Draw) -> bytes:
-    """One to sixteen bytes changed near the head or the tail."""
+    """Change one to sixteen bytes near the beginning or the end."""
     damaged = bytearray(data)
     for _ in range(int(draw.integers(1, 17))):
         damaged[_position(data, draw)] ^= int(draw.integers(1, 256))
@@ -71,7 +71,7 @@ def cut(data: bytes, draw: Draw) -> bytes:
 
 
 def odd_numbers(data: bytes, draw: Draw) -> bytes:
-    """Offsets and lengths are 32 bits, and lie on multiples of four."""
+    """Replace some 32-bit integers at multiples of four bytes, where offsets and lengths are stored."""
     damaged = bytearray(data)
     for _ in range(int(draw.integers(1, 5))):
         at = _position(data, draw) // 4 * 4
@@ -80,7 +80,7 @@ def odd_numbers(data: bytes, draw: Draw) -> bytes:
 
 
 def spliced(data: bytes, draw: Draw) -> bytes:
-    """One part of the tables copied over another."""
+    """Copy one part of the tables over another."""
     size = int(draw.integers(4, 2_000))
     source, target = _position(data, draw), _position(data, draw)
     piece = data[source : source + size]
@@ -196,7 +196,7 @@ def _emptied(model: fb.ModelT, _: fb.SubGraphT, draw: Draw) -> None:
 
 
 def _filled(model: fb.ModelT, _: fb.SubGraphT, draw: Draw) -> None:
-    """Weights, biases, shapes and axes are read from constants: some of their bytes become extreme."""
+    """Set some bytes of a constant (weights, biases, shapes, axes) to extreme values."""
     target_part = _any([buffer for buffer in model.buffers if buffer.data is not None and len(buffer.data)], draw)
     content = np.array(target_part.data, np.uint8)
     at = int(draw.integers(len(content)))
@@ -212,7 +212,7 @@ def _reordered(_: fb.ModelT, graph: fb.SubGraphT, draw: Draw) -> None:
 
 
 def _ends(_: fb.ModelT, graph: fb.SubGraphT, draw: Draw) -> None:
-    """Other inputs or outputs of the whole: none, one twice, one of the middle."""
+    """Set other inputs or outputs of the network: none, one twice, or an inner tensor."""
     name = "inputs" if draw.random() < 0.4 else "outputs"
     count = int(draw.integers(0, 5))
     setattr(graph, name, [int(index) for index in draw.integers(0, len(graph.tensors), count)])
@@ -238,7 +238,7 @@ KINDS: dict[str, Change] = {
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One damaged file and how to make it again."""
+    """One damaged file, and the number, base and kind from which it can be made again."""
 
     number: int
     base: str
@@ -251,7 +251,7 @@ class Mutant:
 
 
 def mutant(number: int, seed: int = SEED) -> Mutant:
-    """The file of that number: kinds in turn, and of every kind all bases in turn."""
+    """The file with this number. Numbers go through all kinds, and for each kind through all bases."""
     kind = list(KINDS)[number % len(KINDS)]
     name = BASES[number // len(KINDS) % len(BASES)]
     draw = np.random.default_rng([seed, number])

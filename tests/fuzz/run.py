@@ -1,8 +1,8 @@
-"""Damaged files through all of qviz: each gives a result or an error sentence, and other results stay correct.
+"""Run qviz on damaged files: each must give a result or an error sentence, and other results must stay correct.
 
-A model is loaded, its facts are written as by `qviz info --json`, it runs on an image, and every few of those that
-run are taken apart: compared layer by layer with a healthy one, traced, quantized. After every few files two healthy
-models run in the same workers: their figures have to be the same to the last bit, whatever the files before them did.
+A model is loaded, described as by `qviz info --json`, and run on an image. Some of the models that run are also
+compared layer by layer with a valid one, traced, or quantized. After every few files, two valid models are run in the
+same workers; their results must be the same to the last bit.
 """
 
 from __future__ import annotations
@@ -39,15 +39,20 @@ from tests.fuzz.models import ROOT, Mutant, base, mutant
 
 JOB_SECONDS = 10.0
 TIMEOUT = 20 * JOB_SECONDS
-"""Seconds after which a file has hung, whatever limit each of its jobs kept."""
+"""Seconds after which a file is considered to hang, even if each of its jobs kept its own limit."""
 WITNESS_EVERY = 8
 DEEPER = {0: "layers", 3: "quantize", 5: "layers", 7: "trace"}
-"""What else is done with a model that runs, by the last digit of its number."""
+"""Last digit of a model's number -> what else is done with it if it runs."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """ends: the outcome of each file. failures: one paragraph per crash or invalid result."""
+    """The outcomes of several files.
+
+    Attributes:
+        ends: Outcome -> number of files.
+        failures: One paragraph per crash or invalid result.
+    """
 
     ends: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
@@ -65,7 +70,7 @@ def fuzz_engine(workers: int = 2) -> Iterator[LocalEngine]:
 
 
 class Witness:
-    """Two healthy models on a real image, before and after."""
+    """The results of two valid models on a photograph, to be compared with later results of the same models."""
 
     def __init__(self, engine: Engine) -> None:
         self.image: EncodedImage = next(iter(load_images([ROOT / "sample_data/images/hens.jpg"])))
@@ -88,7 +93,7 @@ def _bits(inference: Inference) -> bytes:
 
 
 def fuzz_models(engine: Engine, numbers: Iterable[int], make: Callable[[int], Mutant] = mutant) -> Tally:
-    """The mutants of these numbers. make: the generator."""
+    """Try the models with these numbers. make: function that makes a model from its number."""
     witness = Witness(engine)
 
     def one(number: int) -> str:
@@ -104,7 +109,7 @@ def fuzz_models(engine: Engine, numbers: Iterable[int], make: Callable[[int], Mu
 
 
 def fuzz_images(engine: Engine, numbers: Iterable[int]) -> Tally:
-    """The hostile images of these numbers."""
+    """Try the hostile images with these numbers."""
 
     def one(number: int) -> str:
         hostile = hostile_image(number)
@@ -120,7 +125,12 @@ def fuzz_images(engine: Engine, numbers: Iterable[int]) -> Tally:
 def each(
     engine: Engine, numbers: list[int], one: Callable[[int], str], label: Callable[[int], str], witness: Witness
 ) -> Tally:
-    """Runs as many files at once as there are workers."""
+    """Try several files, as many at a time as there are workers.
+
+    Args:
+        one: Tries the file with a number and returns its outcome.
+        label: Returns the name of the file with a number.
+    """
     tally = Tally()
     with ThreadPoolExecutor(engine.workers) as threads:
         for start in range(0, len(numbers), WITNESS_EVERY):
@@ -140,7 +150,7 @@ def each(
 
 
 def tried_model(engine: Engine, source: ModelSource, witness: Witness, deeper: str = "") -> str:
-    """The outcome of one model. Raises any error but QvizError, and AssertionError for a NaN or infinite number."""
+    """The outcome of one model. Raises all errors except QvizError, and AssertionError for a NaN or infinite number."""
     try:
         model = load_model(engine, source)
     except QvizError as error:
@@ -161,7 +171,7 @@ def tried_model(engine: Engine, source: ModelSource, witness: Witness, deeper: s
 
 
 def _looked_into(engine: Engine, model: LoadedModel, witness: Witness, deeper: str) -> str:
-    """Compares its layers, traces an object and quantizes the file."""
+    """Compare the model's layers, trace an object in it, or quantize it, as `deeper` says; returns the outcome."""
     if not deeper:
         return ""
     reference, image = witness.models[0], witness.image
@@ -178,7 +188,7 @@ def _looked_into(engine: Engine, model: LoadedModel, witness: Witness, deeper: s
 
 
 def check_numbers(inference: Inference) -> None:
-    """Whatever a model gives, detections are finite and scores lie in [0, 1]."""
+    """Assert that all detections are finite and all scores are in [0, 1]."""
     for result in (inference.detections, inference.candidates):
         if result is not None:
             assert np.isfinite(result.boxes).all() and np.isfinite(result.scores).all()
@@ -186,8 +196,11 @@ def check_numbers(inference: Inference) -> None:
 
 
 def tried_image(engine: Engine, image: EncodedImage) -> str:
-    """How one image ended. Raises what is no QvizError, and WorkerError where its header alone, which the server itself
-    reads of annotated images, kills or stops a process."""
+    """The outcome of one image. Raises all errors except QvizError.
+
+    Raises WorkerError if reading the header kills or stops a worker, because the server itself reads the headers of
+    annotated images.
+    """
     try:
         engine.submit(image_sizes, image).result()
     except ImageError as error:

@@ -1,4 +1,4 @@
-"""`python -m tests.golden --against REV`: the same numbers as at that commit; status 1 where one differs."""
+"""`python -m tests.golden --against REV`: compare all numbers with those of a commit; exit status 1 if one differs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _parts(text: str) -> list[str]:
-    """The parts to run. Raises SystemExit for a name that is none."""
+    """The names of the parts to run. Raises SystemExit for an unknown name."""
     parts = [word.strip() for word in text.split(",") if word.strip()]
     unknown = [word for word in parts if word not in PARTS]
     if unknown or not parts:

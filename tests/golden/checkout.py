@@ -1,6 +1,6 @@
-"""Both sides on this machine: a folder with a commit or the work tree, and a Python with its requirements.
+"""The two sides to compare: each is a folder with a commit or the work tree, and a Python with its requirements.
 
-Everything is made under one cache folder; nothing is written into the checkout itself.
+All files are made in one cache folder; nothing is written into the checkout itself.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"
 COMPLETE_MARKER = ".golden"
-"""A file in a virtual environment that was installed to its end."""
+"""Name of a file that marks a virtual environment as completely installed."""
 
 CHECK = """
 import sys
@@ -28,12 +28,12 @@ for line in open(sys.argv[1]):
         if row.marker is None or row.marker.evaluate():
             assert row.specifier.contains(version(row.name), prereleases=True), row
 """
-"""Fails where the interpreter that runs it lacks something of a requirements file."""
+"""A script that fails if its interpreter lacks a package of a requirements file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """root: the checkout. python: its interpreter. commit: None for the work tree, which changes."""
+    """One side. root: the checkout; python: its interpreter; commit: None for the work tree, which may change."""
 
     name: str
     root: Path
@@ -42,14 +42,14 @@ class Side:
 
 
 def cache_folder() -> Path:
-    """Where trees, environments and recordings are; made where it is not there."""
+    """The folder of work trees, environments and recordings, which is created if it does not exist."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qviz-golden"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def _call(*words: str | Path) -> str:
-    """Standard output of a command. Raises SystemExit with what it complained of."""
+    """Standard output of a command. If it fails, raises SystemExit with its standard error."""
     done = subprocess.run([str(word) for word in words], cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(map(str, words))} failed:\n{done.stderr.strip()[-2000:]}")
@@ -57,12 +57,12 @@ def _call(*words: str | Path) -> str:
 
 
 def commit_of(rev: str) -> str:
-    """The full name of a commit."""
+    """The full hash of a commit."""
     return _call("git", "rev-parse", "--verify", f"{rev}^{{commit}}")
 
 
 def tree_of(commit: str) -> Path:
-    """A work tree of the commit, made where it is not there."""
+    """The folder of a work tree of the commit, which is created if it does not exist."""
     folder = cache_folder() / "trees" / commit[:16]
     if not (folder / "app.py").is_file():
         _call("git", "worktree", "add", "--force", "--detach", folder, commit)
@@ -70,13 +70,13 @@ def tree_of(commit: str) -> Path:
 
 
 def satisfies(python: str, requirements: Path) -> bool:
-    """Whether the interpreter has everything that the file names."""
+    """Whether the interpreter has all packages of a requirements file."""
     done = subprocess.run([python, "-c", CHECK, str(requirements)], cwd="/", capture_output=True)
     return done.returncode == 0
 
 
 def environment_of(requirements: Path) -> str:
-    """The interpreter of an environment made from the file alone; takes minutes if it does not exist yet."""
+    """The interpreter of an environment with only the file's requirements. Creating it takes minutes."""
     folder = cache_folder() / "venvs" / hashlib.sha256(requirements.read_bytes()).hexdigest()[:16]
     python = folder / "bin" / "python"
     if not (folder / COMPLETE_MARKER).is_file():
@@ -88,21 +88,23 @@ def environment_of(requirements: Path) -> str:
 
 
 def side_of_commit(name: str, rev: str) -> Side:
-    """A commit with an environment of its own."""
+    """The side of a commit, with its own environment."""
     commit = commit_of(rev)
     root = tree_of(commit)
     return Side(name, root, environment_of(root / "requirements.txt"), commit)
 
 
 def side_of_work_tree() -> Side:
-    """The checkout as it lies there, with the Python that runs this where it has all that is needed."""
+    """The side of the work tree. Its Python is the running one if that has all requirements, else a new environment."""
     requirements = ROOT / "requirements.txt"
     python = sys.executable if satisfies(sys.executable, requirements) else environment_of(requirements)
     return Side("new", ROOT, python, None)
 
 
 def environment(side: Side, cache: Path) -> dict[str, str]:
-    """The variables for what runs on a side: its own code first, its detections in `cache`, no files in the tree."""
+    """Environment variables for commands of a side: they use its code, keep detections in `cache`, and write .pyc files
+    outside of the checkout.
+    """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("QVIZ_", "PYTHON"))}
     return {
         **inherited,
@@ -114,7 +116,7 @@ def environment(side: Side, cache: Path) -> dict[str, str]:
 
 
 def check_origin(side: Side, env: dict[str, str]) -> None:
-    """Raises SystemExit where the side would import another checkout's qviz."""
+    """Raise SystemExit if the side would import qviz from another checkout."""
     code = "import qviz; print(qviz.__file__)"
     done = subprocess.run([side.python, "-c", code], cwd=side.root, env=env, capture_output=True, text=True)
     path = done.stdout.strip()

@@ -1,8 +1,8 @@
-"""Compares two recordings: what is equal, what is left out, what differs.
+"""Compare two recordings: which values are equal, are left out, or differ.
 
-Numbers are equal within 1e-9, relative or absolute. Keys may be added, none may go. Rows keep their order. A name is
-equal to the last letter; of a sentence only the numbers count. On pages and in reports a sentence may move or be
-rewritten, so there all numbers of a text are compared together: none that the base has may be missing.
+Numbers are equal if they differ by at most 1e-9, relative or absolute. Keys may be added but not removed. Rows must
+keep their order. Names must be identical; in sentences, only numbers are compared. On pages and in reports, sentences
+may be moved or rewritten, so all numbers of a text are compared together: each number of the base must still be there.
 """
 
 from __future__ import annotations
@@ -18,12 +18,17 @@ from tests.golden.reading import TABLE, TEXT
 
 CLOSE = 1e-9
 NUMBER = re.compile(r"(?<![\w.])[-+\u2212]?(?:\d+(?:,\d{3})+|\d+)?(?:\.\d+|(?<=\d))(?:e[-+]?\d+)?")
-"""A number that is no part of a word: `int8` has none, `.85` and `1,234` are some."""
+"""Matches a number that is not part of a word: none in `int8`, but `.85` and `1,234`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """kind: number, name, phrase, missing, rows, columns, type, text, wording. Of a text: a line with what is gone."""
+    """One difference.
+
+    Attributes:
+        kind: number, name, phrase, missing, rows, columns, type, text or wording.
+        base, new: The values of the two sides. For a text, `base` is a line with the missing numbers.
+    """
 
     path: str
     kind: str
@@ -41,7 +46,12 @@ def _shown(value: Any) -> str:
 
 @dataclass(slots=True)
 class Tally:
-    """Comparison of one part. left_out: reason -> values; wording: sentences with other words or numbers."""
+    """The comparison of one part.
+
+    Attributes:
+        left_out: Reason -> number of values that are not compared.
+        wording: Sentences with other words or numbers.
+    """
 
     compared: int = 0
     equal: int = 0
@@ -52,7 +62,7 @@ class Tally:
     reworded: int = 0
 
     def count(self, path: str, kind: str, base: Any, new: Any, same: bool) -> None:
-        """One value that was compared."""
+        """Count one compared value; if it is not the same, add a difference."""
         self.compared += 1
         if same:
             self.equal += 1
@@ -61,7 +71,7 @@ class Tally:
 
 
 def compare(path: str, base: Any, new: Any, tally: Tally) -> Tally:
-    """Adds the comparison of two values, and of everything in them, to the tally."""
+    """Compare two values, with everything in them, and add the outcome to the tally."""
     why = reason_for(path)
     if why is not None:
         tally.left_out[why] += 1
@@ -119,18 +129,21 @@ def _lists(path: str, base: list[Any], new: list[Any], tally: Tally) -> None:
 
 
 def _width(rows: list[Any]) -> int | None:
-    """The common number of values per row, None if rows differ."""
+    """The number of values per row; None if rows have different numbers."""
     widths = {len(row) if isinstance(row, list) else -1 for row in rows}
     return widths.pop() if len(widths) == 1 and widths != {-1} else None
 
 
 def _lines(rows: list[Any]) -> list[str]:
-    """Each row as a text."""
+    """Each row as one line of text."""
     return [" | ".join(map(str, row)) if isinstance(row, list) else str(row) for row in rows]
 
 
 def _strings(path: str, base: str, new: str, tally: Tally) -> None:
-    """A name has to be equal, of a phrase the numbers; a sentence with other numbers is listed under wording."""
+    """Compare two strings. Names must be equal, and so must the numbers of phrases.
+
+    A sentence with other numbers is only listed in `wording`.
+    """
     if base == new or not is_free_text(path, base):
         tally.count(path, "name", base, new, base == new)
         return
@@ -143,7 +156,7 @@ def _strings(path: str, base: str, new: str, tally: Tally) -> None:
 
 
 def numbers(lines: list[str], tally: Tally | None = None) -> Counter[float]:
-    """All numbers of these lines; what is left out of a text is counted in the tally."""
+    """Each number of these lines -> how often it occurs. Parts that are left out are counted in the tally."""
     counted: Counter[float] = Counter()
     for line in lines:
         for pattern, why in TEXT_EXCEPTIONS.items():
@@ -159,12 +172,12 @@ def _plain(word: str) -> str:
 
 
 def only_in(base: Counter[float], new: Counter[float]) -> tuple[Counter[float], Counter[float]]:
-    """(what only the base has, what only the new side has)"""
+    """(numbers that only the base has, numbers that only the new side has)."""
     return base - new, new - base
 
 
 def _texts(path: str, base: list[str], new: list[str], tally: Tally) -> None:
-    """All numbers of a text together; a missing one is reported with its line."""
+    """Compare all numbers of a text together. A missing number is reported with its line."""
     before, after = numbers(base, tally), numbers(new)
     missing, added = only_in(before, after)
     tally.compared += before.total()
@@ -178,7 +191,7 @@ def _texts(path: str, base: list[str], new: list[str], tally: Tally) -> None:
 
 
 def _tables(path: str, base: dict[str, Any], new: dict[str, Any], tally: Tally) -> None:
-    """By the columns' names if all exist, else by position if their number is equal."""
+    """Compare tables by the names of columns or, if one is missing, by position if their number is equal."""
     columns, others = base["columns"], new["columns"]
     if len(set(columns)) == len(columns) and set(columns) <= set(others):
         tally.added += len(others) - len(columns)

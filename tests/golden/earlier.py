@@ -1,4 +1,4 @@
-"""The new side's last recordings, so that they can be compared once more without running anything."""
+"""Keep the new side's last recordings, so that they can be compared again without running anything."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ def _path(part: str, quick: bool) -> Path:
 
 
 def new_recording(side: Side, part: str, quick: bool, fresh: bool, again: bool) -> Recording:
-    """What a part gives on the new side; again: what it gave when it was run last. Raises SystemExit without that."""
+    """The recording of a part on the new side.
+
+    again: read the last recording instead of running the part. Raises SystemExit if there is none.
+    """
     path = _path(part, quick)
     if again:
         if not path.is_file():

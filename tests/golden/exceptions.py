@@ -1,4 +1,4 @@
-"""What is not compared, and why. Nothing else is left out."""
+"""The values that are not compared, each with the reason. All others are compared."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXCEPTIONS: dict[str, str] = {
 LOOSER: dict[str, tuple[float, str]] = {
     r"^sample/qat/out/.*loss": (1e-4, "TensorFlow adds up in another order from run to run: the base differs by 1e-7"),
 }
-"""A pattern for the path of a number -> the tolerance that it has instead of 1e-9, and why."""
+"""A pattern for the path of a number -> (tolerance instead of 1e-9, the reason)."""
 
 TEXT_EXCEPTIONS: dict[str, str] = {
     r"\b\d{4}-\d\d-\d\d\b": "a date",
@@ -29,32 +29,32 @@ TEXT_EXCEPTIONS: dict[str, str] = {
     r"\b(?=[0-9a-f]*[a-f])(?=[0-9a-f]*\d)[0-9a-f]{12,}\b": "a digest",
     r"\b\d[\d.,]*\s?(ms|s|min|images/s)(?!\w)": "a timing",
 }
-"""What is cut out of a text before its numbers are read."""
+"""Pattern -> name of a part of a text that is removed before numbers are compared."""
 
 FREE_TEXT = re.compile(
     r"/(message|cure|sentence|verdict|remark|remarks|told|reason|why|title|note|help|skipped|warnings|describe"
     r"|sections|caption|advice|lines|tooltip|facts|badge)(/\d+)?$"
 )
-"""Paths of strings that are written for people: their numbers count, their words do not."""
+"""Matches paths of sentences: their numbers are compared, but not their words."""
 DATA = re.compile(r"/(facts|badge)(/\d+)?$|/charts/")
-"""Paths of strings that are data in a few words, however long."""
+"""Matches paths of strings that are data in a few words, whatever their length."""
 
 
 def reason_for(path: str) -> str | None:
-    """Why the value there is not compared, None where it is."""
+    """The reason why the value at this path is not compared; None if it is compared."""
     return next((why for pattern, why in EXCEPTIONS.items() if re.search(pattern, path.lower())), None)
 
 
 def tolerance(path: str, usual: float) -> float:
-    """How far two numbers there may be from one another, relative or absolute."""
+    """Maximum difference, relative or absolute, of two equal numbers at this path."""
     return next((row[0] for pattern, row in LOOSER.items() if re.search(pattern, path)), usual)
 
 
 def is_free_text(path: str, text: str) -> bool:
-    """Whether a string is a sentence: by its name, or because it has three words and more."""
+    """Whether a string is a sentence, according to its path or because it has at least three words."""
     return bool(FREE_TEXT.search(path)) or len(text.split()) >= 3
 
 
 def is_phrase(path: str, text: str) -> bool:
-    """Whether the numbers of a free text are data: a table's cell, a badge, what stands at a point of a chart."""
+    """Whether the numbers of a free text are data: in a table's cell, a badge, or the tooltip of a chart's point."""
     return bool(DATA.search(path)) or (not FREE_TEXT.search(path) and len(text.split()) <= 6)

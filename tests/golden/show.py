@@ -1,4 +1,4 @@
-"""The outcome on standard output: a table, what was left out, and the differences."""
+"""Print the outcome: a table, the values that were left out, and the differences."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from collections.abc import Mapping
 from tests.golden.compare import Difference, Tally
 
 MAX_LINES = 50
-"""Differences that are listed."""
+"""Maximum number of differences that are listed."""
 MAX_SIMILAR = 3
-"""Of those that differ in the numbers of rows alone, how many are listed."""
+"""Maximum number of listed differences whose paths differ only in numbers of rows."""
 
 
 def show(tallies: Mapping[str, Tally], strict: bool) -> int:
-    """Prints the outcome; 0 where all is equal, else 1. strict: sentences with other numbers count as well."""
+    """Print the outcome; returns the exit status, 0 if all is equal, else 1.
+
+    strict: sentences with other numbers are differences, too.
+    """
     print(f"\n{'part':10} {'compared':>10} {'equal':>10} {'exceptions':>10} {'added':>7} {'reworded':>9}")
     for part, row in tallies.items():
         out = row.left_out.total()
@@ -38,7 +41,7 @@ def _show_reasons(tallies: Mapping[str, Tally]) -> None:
 
 
 def _list(title: str, rows: list[Difference]) -> None:
-    """The first of each kind, so that one change in many rows hides no other."""
+    """List the first differences of each kind, so that a change in many rows does not hide others."""
     if not rows:
         return
     similar: dict[tuple[str, str], list[Difference]] = defaultdict(list)
@@ -52,6 +55,6 @@ def _list(title: str, rows: list[Difference]) -> None:
 
 
 def _few(group: list[Difference]) -> list[str]:
-    """Lines for differences that are alike."""
+    """The lines to print for similar differences."""
     lines = [f"  {row}" for row in group[:MAX_SIMILAR]]
     return [*lines, f"    and {len(group) - MAX_SIMILAR} more like these"] if len(group) > MAX_SIMILAR else lines

@@ -1,8 +1,8 @@
-"""What is run on each side: the parts, and the command lines of each.
+"""The parts that are run on each side, and the command lines of each part.
 
-Words in braces are filled in for each run: `{out}` a folder of the run, `{shared}` the folder of models and images
-beside the checkout, `{subset}` a COCO file with the first images of the one in there. Everything else is relative to
-the checkout, so each side reads its own sample. All options exist in the base commit.
+Words in braces are replaced in each run: `{out}` by a folder of the run, `{shared}` by the folder of models and images
+beside the checkout, `{subset}` by a COCO file with the first images of the file in that folder. All other paths are
+relative to the checkout, so each side reads its own sample. All options exist in the base commit.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 MAKERS = ("reading.py", "record.py", "driver.py")
-"""Files that decide what a recording holds: one that was made by others is not used."""
+"""Files that determine the content of a recording. A recording made with other versions of them is not used."""
 PARTS = ("sample", "report", "models", "pages")
 SUBSET = 24
-"""Images of the annotated subset for the shared models."""
+"""Number of images in the annotated subset for the shared models."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One call of `python -m qviz`. out: what standard output holds; files: written ones that are read as well."""
+    """One call of `python -m qviz`. out: format of standard output; files: written files that are compared, too."""
 
     name: str
     words: tuple[str, ...]
@@ -31,13 +31,13 @@ class Step:
 
 
 def step(name: str, line: str, out: str = "json", files: tuple[str, ...] = (), quick: bool = False) -> Step:
-    """A step from a command line; `json` and `csv` add their option."""
+    """A step from a command line. If `out` is `json` or `csv`, the option of this name is added."""
     option = {"json": " --json", "csv": " --csv"}.get(out, "")
     return Step(name, tuple((line + option).split()), out, files, quick)
 
 
 def both(name: str, line: str, quick: bool = False) -> list[Step]:
-    """The same call with --json and with --csv."""
+    """Two steps: the same call with --json and with --csv."""
     return [step(f"{name} json", line, quick=quick), step(f"{name} csv", line, "csv")]
 
 
@@ -160,7 +160,7 @@ PAIRS = {
     "yolov8n_dynamic_range": ("yolov8n_full_integer",),
     "yolo26n_dynamic_range": ("yolo26n_integer",),
 }
-"""A reference and its variants. YOLOX with int16 activations has no fast kernels: `info` reads it, nothing runs it."""
+"""Reference -> its variants. YOLOX with int16 activations is only read by `info`, because it has no fast kernels."""
 LAYERS = {
     "yolox_nano_float32": "yolox_nano_full_integer_quant",
     "nanodet_m_320_float32": "nanodet_m_320_int8_full",
@@ -175,7 +175,7 @@ def _shared(name: str) -> str:
 
 
 def model_steps(models: list[str]) -> list[Step]:
-    """Steps on the shared models; models: the names of those that are there."""
+    """The steps on shared models. models: names of the shared models that exist."""
     infos = [step(f"info {name}", f"info {_shared(name)}", quick=True) for name in models]
     there = {first: [name for name in rest if name in models] for first, rest in PAIRS.items() if first in models}
     return infos + [row for first, rest in there.items() if rest for row in _pair_steps(first, rest)]
@@ -202,7 +202,7 @@ def _pair_steps(first: str, variants: list[str]) -> list[Step]:
 
 
 def steps_of(part: str, shared: Path, quick: bool) -> list[Step]:
-    """The command lines of a part; pages have none: the driver opens them."""
+    """The command lines of a part. The part `pages` has none, because the driver opens the pages."""
     models = sorted(path.stem for path in (shared / "models").glob("*.tflite"))
     all_steps = {
         "sample": [*LOOKING, *MEASURING, *BUILDING, *REFUSING],
@@ -214,7 +214,7 @@ def steps_of(part: str, shared: Path, quick: bool) -> list[Step]:
 
 
 def digest(part: str, steps: list[Step], quick: bool) -> str:
-    """What a recording depends on beside the commit."""
+    """A digest of everything but the commit that a recording depends on."""
     sources = [(Path(__file__).parent / name).read_text() for name in MAKERS if part == "pages" or name != "driver.py"]
     text = json.dumps([sources, SUBSET, quick, [asdict(row) for row in steps]])
     return hashlib.sha256(text.encode()).hexdigest()[:12]

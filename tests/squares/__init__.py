@@ -1,6 +1,6 @@
-"""A small detector of coloured squares, right and wrong in known ways, with images and annotations.
+"""Small detectors of coloured squares, correct or with known faults, with images and annotations.
 
-`scenes` draws the images, `datasets` writes annotations and folders, `detectors` converts the models. `Squares` keeps
+`scenes` draws the images, `datasets` writes annotations and folders, `detectors` converts the models. `Squares` holds
 the files of a test session; the fixture `squares` of conftest.py is one.
 """
 
@@ -37,7 +37,10 @@ class Squares:
         return self.folder / "labels.txt"
 
     def model(self, name: str, precision: Precision | None = None) -> Path:
-        """Path of a detector: the name of a function of `detectors`; None: the precision that it has by default."""
+        """Path of a detector's .tflite file.
+
+        name: a function of `detectors`; precision: its argument, by default the default of that function.
+        """
         build = getattr(detectors, name)
         path = self.folder / (f"{name}_{precision}.tflite" if precision else f"{name}.tflite")
         if not path.exists():

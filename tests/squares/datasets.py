@@ -1,6 +1,7 @@
-"""Ways in which annotations, label files and folders of the scenes are written, right and wrong.
+"""Correct and faulty annotations, label files and folders of the scenes.
 
-A variant of the annotations takes a COCO dictionary, as `scenes.coco()` gives it, and returns a changed copy.
+A variant of the annotations is a function that takes a COCO dictionary, such as that of `scenes.coco()`, and returns a
+changed copy.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ LABELS_80 = "".join(
 """The classes 0, 39 and 78 are red, green and blue."""
 NUMBERED_LABELS = "0 red\n1 green\n2 blue\n"
 NUMBERED_LABELS_WITH_GAPS = f"0: red\n{CLASS_STEP}: green\n{2 * CLASS_STEP}: blue\n"
-"""For the end-to-end head: the numbers count, not the lines."""
+"""Labels for the end-to-end head. A class id is the number at the beginning of a line, not the index of the line."""
 BACKGROUND_LABELS = "background\nred\ngreen\nblue\n"
 
 
 def write_annotations(path: Path, *variants: Variant) -> Path:
-    """Writes the COCO file of the scenes with the variants applied, in their order. Returns the path."""
+    """Write the COCO file of the scenes, changed by the variants in their order. Returns the path."""
     coco = scenes.coco()
     for variant in variants:
         coco = variant(coco)
@@ -56,7 +57,7 @@ def _with_file_names(coco: Coco, change: Callable[[str], str]) -> Coco:
 
 
 def _with_image_ids(coco: Coco, image_id: Callable[[int], Any], annotation_id: Callable[[int], Any]) -> Coco:
-    """Ids of images as the images and as the annotations write them."""
+    """Change the ids of images: `image_id` in the list of images, `annotation_id` in the annotations."""
     changed = deepcopy(coco)
     for image in changed["images"]:
         image["id"] = image_id(image["id"])
@@ -84,14 +85,14 @@ def category_off_by_one(coco: Coco) -> Coco:
 
 
 def every_box_twice(coco: Coco) -> Coco:
-    """Each annotation is there again under another id: 64 objects."""
+    """Each annotation is repeated with another id, so that there are 64 objects."""
     changed = deepcopy(coco)
     changed["annotations"] += [{**row, "id": row["id"] + 1000} for row in coco["annotations"]]
     return changed
 
 
 def image_id_twice(coco: Coco) -> Coco:
-    """The first two images are listed twice under the same ids: still 8 images and 32 objects."""
+    """The first two images are listed twice with the same ids; there are still 8 images and 32 objects."""
     changed = deepcopy(coco)
     changed["images"] += deepcopy(coco["images"][:2])
     return changed
@@ -167,7 +168,7 @@ def no_suffix(coco: Coco) -> Coco:
 
 
 def before_resizing(coco: Coco) -> Coco:
-    """Sizes and boxes of images of 640 pixels; the files were resized to 320 since."""
+    """Sizes and boxes are those of images of 640 pixels, but the files have 320 pixels."""
     changed = _with_boxes(coco, lambda box: [2 * value for value in box])
     for image in changed["images"]:
         image["width"], image["height"] = 2 * image["width"], 2 * image["height"]
@@ -175,12 +176,12 @@ def before_resizing(coco: Coco) -> Coco:
 
 
 def write_yolo(folder: Path, first_class: int = 0, corners: bool = False, without_label_file: int = 0) -> Path:
-    """Writes images/val, labels/val and data.yaml. Returns the path of data.yaml.
+    """Write images/val, labels/val and data.yaml. Returns the path of data.yaml.
 
     Args:
-        first_class: The number of red in the label files; data.yaml counts from 0.
-        corners: Rows are `class x1 y1 x2 y2` in place of centre and size.
-        without_label_file: So many images, the first ones, have no label file.
+        first_class: Class id of red in the label files; data.yaml counts from 0.
+        corners: Whether rows are `class x1 y1 x2 y2` in place of centre and size.
+        without_label_file: Number of images, the first ones, without a label file.
     """
     scenes.write_images(folder / "images" / "val")
     labels = folder / "labels" / "val"
@@ -198,7 +199,7 @@ def write_yolo(folder: Path, first_class: int = 0, corners: bool = False, withou
 
 
 def write_two_cameras(folder: Path) -> Path:
-    """Writes images/camA and images/camB, both with files of the same names, and annotations.json. Returns its path."""
+    """Write images/camA and images/camB, with the same file names in both, and annotations.json. Returns its path."""
     from PIL import Image
 
     coco = scenes.coco()
@@ -213,7 +214,7 @@ def write_two_cameras(folder: Path) -> Path:
 
 
 def write_dark_16_bit(folder: Path, bits: int = 12) -> Path:
-    """Writes the images as 16-bit PNG files whose values use the lower bits alone. Returns the folder."""
+    """Write the images as 16-bit PNG files that only use the lower `bits` bits. Returns the folder."""
     import cv2
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,9 @@
-"""A detector of coloured squares with weights set by hand, and its conversion by TensorFlow's converter.
+"""A detector of coloured squares with chosen weights, and its conversion by TensorFlow's converter.
 
-stem (mean of 2 x 2 pixels), colour (a channel minus half of the two others, ReLU), average pools to strides 8, 16 and
-32; at each stride a convolution for the class scores and one for the distances to the four sides. Only stride 32
-answers: its cells are as large as the squares. `convert` loads TensorFlow and runs in a process of its own, so that no
-other test runs with TensorFlow loaded.
+The layers are: stem (mean of 2 x 2 pixels), colour (a channel minus half of the two others, then ReLU), and average
+pools to strides 8, 16 and 32. At each stride, one convolution computes class scores and one the distances to the four
+sides. Only stride 32 detects squares, because its cells have their size. `convert` loads TensorFlow, so it is run in a
+separate process; other tests then run without TensorFlow.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.squares import scenes
 STRIDES = (8, 16, 32)
 SCORE_GAIN, SCORE_BIAS, NO_SCORE_BIAS, HALF_CELL = 16.0, -5.6, -9.0, 0.5
 DEPTHWISE, POINTWISE = (1.0, 0.02, 40.0), (1.0, 50.0, 0.025)
-"""Two layers that undo each other. One scale for a whole tensor rounds their small weights to zero."""
+"""Weights of two layers that cancel each other. With one scale per tensor, their small weights are rounded to zero."""
 TOP, CLASS_STEP = 20, 39
 """Rows of the end-to-end head; its classes are 0, 39 and 78 of 80."""
 
@@ -28,23 +28,23 @@ TILT, PROTOTYPES = -0.3, 32
 Plain = Literal["joined", "rows", "logits", "background", "end_to_end", "boxes_first", "scores_first"]
 Head = Plain | Literal["pose", "masks", "rotated"]
 Precision = Literal["float32", "int8", "int8_io", "int8_per_tensor", "int16x8"]
-"""int8: float32 input and output; int8_io: integer input and output; int8_per_tensor: one scale for each weight."""
+"""int8: float32 input and output; int8_io: integer input and output; int8_per_tensor: one scale per weight tensor."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """What one network has that the plain one has not.
+    """How a network differs from the plain one.
 
     Attributes:
-        size: side of the square input in pixels.
-        image_dtype: "uint8" takes pixels 0..255 and scales them inside, "float32" takes 0..1.
-        channels: "bgr" swaps red and blue in the stem: it wants images in that order.
-        class_order: colour channel of each class.
-        extra_weight: weight of a fourth colour channel, whose bias is 1.0 and which takes the place of the heads'
-            biases; None: three channels. With 0.0 the channel is dead but for its bias.
-        spread: two more layers whose weights differ by a factor of 2000 among channels.
-        weight_noise: relative standard deviation of all weights from the plain ones: another checkpoint.
-        pixels: boxes in pixels; else in fractions of the image.
+        size: Side of the square input in pixels.
+        image_dtype: "uint8": the input is pixels in 0..255, which the network scales; "float32": it is in 0..1.
+        channels: Order in which the network expects the image's channels.
+        class_order: Colour channel of each class.
+        extra_weight: Weight of a fourth colour channel. It has a bias of 1.0 and replaces the heads' biases. None for
+            three channels.
+        spread: Whether there are two more layers whose weights differ by a factor of 2000 between channels.
+        weight_noise: Relative standard deviation of all weights from the plain ones, as in another checkpoint.
+        pixels: Whether boxes are in pixels; otherwise they are fractions of the image.
         head: joined: [1, 4 + 3, n] boxes (centre, size) and scores; rows: the same as [1, n, 4 + 3];
             logits: joined without LOGISTIC; background: joined, with the background as the first class;
             end_to_end: [1, 20, 6] corners, score, class of 80; boxes_first and scores_first: boxes [1, n, 4] and
@@ -65,7 +65,7 @@ class Network:
 
 
 class Weights:
-    """The weights of a network, float32, laid out as TensorFlow takes them (height, width, in, out)."""
+    """The float32 weights of a network, in TensorFlow's layout (height, width, in, out)."""
 
     def __init__(self, network: Network) -> None:
         self.network = network
@@ -82,7 +82,7 @@ class Weights:
         return self._noisy(np.broadcast_to(order / (4 * scale), (2, 2, 3, 3)))
 
     def colour(self) -> tuple[np.ndarray, np.ndarray | None]:
-        """(1, 1, 3, 3 or 4), and the bias, if any: each channel minus half of the two others; the extra channel."""
+        """(weights (1, 1, 3, 3 or 4), bias or None): each channel minus half of the others; then the extra channel."""
         values = 1.5 * np.eye(3) - 0.5
         if self.network.extra_weight is None:
             return self._noisy(values[None, None]), None
@@ -90,7 +90,7 @@ class Weights:
         return self._noisy(values[None, None]), np.array([0, 0, 0, 1], np.float32)
 
     def scores(self, stride: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """(1, 1, 3 or 4, 3), and the bias, if any."""
+        """(weights (1, 1, 3 or 4, 3), bias or None)."""
         answers = stride == STRIDES[-1]
         bias = SCORE_BIAS if answers else NO_SCORE_BIAS
         without_bias = 0.01 if self.network.extra_weight is not None else 0.0
@@ -98,7 +98,7 @@ class Weights:
         return self._with_bias(gain * np.eye(3)[:, self.network.class_order], bias)
 
     def sides(self) -> tuple[np.ndarray, np.ndarray | None]:
-        """(1, 1, 3 or 4, 4), and the bias, if any: half a cell to each side, whatever the image shows."""
+        """(weights (1, 1, 3 or 4, 4), bias or None): the result is half a cell to each side, for every image."""
         return self._with_bias(np.zeros((3, 4)), HALF_CELL)
 
     def _with_bias(self, values: np.ndarray, bias: float) -> tuple[np.ndarray, np.ndarray | None]:
@@ -109,7 +109,7 @@ class Weights:
 
 
 def convert(network: Network, precision: Precision) -> bytes:
-    """The .tflite file of the network. Calibrated, where it is not float32, with the eight images."""
+    """The .tflite file of the network. Unless it is float32, it is calibrated on the eight images."""
     import tensorflow as tf
 
     shape = [1, network.size, network.size, 3]
@@ -134,7 +134,7 @@ def _kernels(tf: Any, precision: Precision) -> Any:
 
 
 def _inputs(network: Network) -> list[np.ndarray]:
-    """The eight images as the network takes them, [1, size, size, 3] each."""
+    """The eight images as inputs of the network, each [1, size, size, 3]."""
     import cv2
 
     resized = [cv2.resize(image, (network.size, network.size))[None] for image in scenes.images()]
@@ -167,7 +167,7 @@ def _outputs(tf: Any, network: Network, images: Any) -> Any:
 
 
 def _task(tf: Any, head: str, boxes: Any, scores: Any, colours: Any) -> Any:
-    """Boxes, scores and what follows them in models for poses, masks and rotated boxes, [1, 4 + 3 + extras, n]."""
+    """[1, 4 + 3 + extras, n] boxes, scores and then the keypoints, mask coefficients or angle."""
     quarter, sure = boxes[..., 2:] * 0.25, tf.ones_like(boxes[..., :1])
     if head == "pose":
         extras = [boxes[..., :2] - quarter, sure * 0.9, boxes[..., :2] + quarter, sure * 0.9]
@@ -188,7 +188,7 @@ def _convolution(tf: Any, x: Any, weights_and_bias: tuple[np.ndarray, np.ndarray
 
 
 def _boxes(tf: Any, network: Network, stride: int, sides: Any) -> Any:
-    """Distances to the sides in cells, [1, n, 4], to centre and size in pixels or fractions of the image."""
+    """Convert distances to the sides, in cells, [1, n, 4], to centre and size in pixels or fractions of the image."""
     cells = network.size // stride
     rows, columns = np.mgrid[:cells, :cells]
     centres = np.stack([columns, rows], -1).reshape(1, -1, 2).astype(np.float32) + np.float32(0.5)

@@ -1,4 +1,4 @@
-"""The plain detector of coloured squares as an ONNX file, from the same weights, written byte by byte."""
+"""The plain detector of coloured squares as an ONNX file with the same weights, written without the package onnx."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FLOAT, INT64, INT, INTS = 1, 7, 2, 7
 
 
 class _Graph:
-    """Nodes and constants; every method returns the name of its output."""
+    """The nodes and constants of a graph. Each method adds one and returns the name of its output."""
 
     def __init__(self) -> None:
         self.nodes, self.constants = b"", b""
@@ -39,7 +39,7 @@ class _Graph:
         return name
 
     def convolution(self, values: str, weights_and_bias: tuple[np.ndarray, np.ndarray | None], stride: int = 1) -> str:
-        """weights: as TensorFlow lays them out, (height, width, in, out)."""
+        """Add a convolution. Its weights are in TensorFlow's layout, (height, width, in, out)."""
         weights, bias = weights_and_bias
         inputs = [self.constant(np.ascontiguousarray(weights.transpose(3, 2, 0, 1), np.float32))]
         if bias is not None:
@@ -55,7 +55,7 @@ class _Graph:
 
 
 def onnx_squares(network: Network = Network()) -> bytes:
-    """[1, 7, 2100] from [1, 3, 320, 320] in [0, 1]: what `reference` computes."""
+    """An ONNX file that computes the same as `reference`, from [1, 3, 320, 320] in [0, 1] to [1, 7, 2100]."""
     weights, graph = Weights(network), _Graph()
     x = graph.convolution("images", (weights.stem(), None), 2)
     x = graph.add("Relu", graph.convolution(x, weights.colour()))
@@ -75,7 +75,7 @@ def onnx_squares(network: Network = Network()) -> bytes:
 
 
 def _boxes(graph: _Graph, sides: str, cells: int, unit: float) -> str:
-    """Centre and size [1, 4, n] from the distances to left, top, right and bottom [1, 4, n] in cells."""
+    """Convert distances to left, top, right and bottom, in cells, [1, 4, n], to centre and size [1, 4, n]."""
     half = unit / 2
     matrix = np.array([[-half, 0, half, 0], [0, -half, 0, half], [unit, 0, unit, 0], [0, unit, 0, unit]], np.float32)
     rows, columns = np.mgrid[:cells, :cells]

@@ -1,7 +1,7 @@
 """Eight images of 320 x 320 pixels with 32 coloured squares, drawn with numpy, and their COCO annotations.
 
-The squares lie near the cells of a grid of 32 pixels, a few pixels off, so that the boxes of the detector (the cells)
-fit them with an IoU of 0.68 to 1: its AP is 66.6, neither 0 nor 100.
+The boxes that the detector returns are cells of a grid of 32 pixels. The squares are up to a few pixels off these
+cells, with an IoU of 0.68 to 1, so that AP is 66.6, neither 0 nor 100.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 SIZE, SIDE = 320, 32
-"""Pixels of an image's side and of a square's side."""
+"""Side of an image and of a square, in pixels."""
 CLASSES = ("red", "green", "blue")
 GREY, DARK, NOISE = 110, 30, 6
-"""Background, the two dark channels of a square, standard deviation of the noise: all in steps of 0..255."""
+"""Value of the background, of a square's two dark channels, and standard deviation of the noise, in 0..255."""
 
 RED, GREEN, BLUE = range(3)
 SQUARES = (
@@ -29,14 +29,14 @@ SQUARES = (
     ((GREEN, 258, 125, 196), (GREEN, 259, 63, 195), (GREEN, 31, 35, 184), (GREEN, 32, 97, 168)),
     ((GREEN, 255, 62, 172), (BLUE, 29, 2, 251), (RED, 254, 255, 176), (RED, 0, 3, 168)),
 )
-"""For each image its four squares: class, left, top, brightness of the square's own channel."""
+"""For each image, its four squares: class, left, top, and value of the channel of the square's colour."""
 
 NAMES = tuple(f"s{number:02d}.png" for number in range(len(SQUARES)))
 
 
 @cache
 def images() -> np.ndarray:
-    """uint8 (8, 320, 320, 3), RGB. The array is shared and cannot be written to."""
+    """The images, uint8 (8, 320, 320, 3), RGB. The array is shared and read-only."""
     random = np.random.default_rng(14)
     scenes = np.full((len(SQUARES), SIZE, SIZE, 3), GREY, np.float64)
     for scene, squares in zip(scenes, SQUARES, strict=True):
@@ -51,7 +51,7 @@ def images() -> np.ndarray:
 
 
 def coco() -> dict[str, Any]:
-    """The annotations, a new dictionary at each call: 8 images (ids from 1), 32 boxes, categories 1 to 3."""
+    """The annotations as a new dictionary: 8 images (ids from 1), 32 boxes, categories 1 to 3."""
     annotations = [
         {
             "image_id": image_id,
@@ -73,7 +73,7 @@ def coco() -> dict[str, Any]:
 
 
 def write_images(folder: Path) -> Path:
-    """Writes s00.png to s07.png into the folder, which is made where it is missing. Returns the folder."""
+    """Write s00.png to s07.png into the folder, which is created if it does not exist. Returns the folder."""
     from PIL import Image
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Models as people export them, made by TensorFlow. These functions run in worker processes."""
+"""Models in the forms in which users export them, made by TensorFlow. These functions run in worker processes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 GRID, SIDE = 4, 64
 CLASSES = 2
-"""Red and green: the score of a cell is how red or green it is."""
+"""Number of classes: red and green. A cell's score of a class is the amount of that colour in it."""
 
 
 def keras_model(tf: Any, *behind: Any) -> Any:
-    """[batch, 64, 64, 3] in 0..1 to boxes and scores of 16 cells, with a variable to be restored."""
+    """A model from [batch, 64, 64, 3] in [0, 1] to boxes and scores of 16 cells, with a variable to be restored."""
     image = tf.keras.Input((SIDE, SIDE, 3), name="image")
     cells = tf.keras.layers.AveragePooling2D(SIDE // GRID)(image)
     for layer in behind:
@@ -35,7 +35,7 @@ def keras_files(folder: str) -> None:
 
 
 def training_export(folder: str) -> None:
-    """What exporter_main_v2.py writes: any image size, resized in a loop, NMS inside, classes counted from 1."""
+    """Write a model like those of exporter_main_v2.py: any image size, resized in a loop, with NMS, classes from 1."""
     import tensorflow as tf
 
     class Export(tf.Module):
@@ -73,7 +73,7 @@ def training_export(folder: str) -> None:
 
 
 def unsafe_exports(folder: str) -> None:
-    """Graphs that write files when they run, and one that changes its own variable."""
+    """Write graphs that write files when they run, and one that changes its own variable."""
     import tensorflow as tf
 
     count = tf.Variable(0.0)

@@ -1,4 +1,4 @@
-"""The exports that the tests read, made once in a worker process: the tests' own process never loads TensorFlow."""
+"""The exported models that the tests read. They are made once in a worker, so that tests do not load TensorFlow."""
 
 from __future__ import annotations
 

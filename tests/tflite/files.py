@@ -49,7 +49,7 @@ def packed(
     constants: Sequence[np.ndarray] = (),
     subgraphs: int = 1,
 ) -> bytes:
-    """A .tflite file; buffer 0 is empty, the constants follow."""
+    """A .tflite file. Buffer 0 is empty; the buffers after it hold the constants."""
     model, graph = fb.ModelT(), fb.SubGraphT()
     graph.tensors, graph.operators = list(tensors), list(operators)
     graph.inputs, graph.outputs = list(inputs), list(outputs)
@@ -63,6 +63,6 @@ def packed(
 
 
 def relu(shape: Sequence[int] = (1, 4)) -> bytes:
-    """A model of one operator with one input and one output."""
+    """A .tflite file with one RELU."""
     tensors = [tensor("in", shape), tensor("out", shape)]
     return packed(tensors, [operator(0, [0], [1])], [code(fb.BuiltinOperator.RELU)])

@@ -1,7 +1,7 @@
-"""Average precision without qviz: LiteRT, OpenCV and pycocotools alone, as sample_data/build/check_ap.py does it.
+"""Average precision without qviz: only LiteRT, OpenCV and pycocotools, as in sample_data/build/check_ap.py.
 
-One thread, as in qviz, since the numbers depend on it: with two, TensorFlow Lite's NMS leaves out class 2 (see
-`qviz.features.inspection.checks`).
+LiteRT uses one thread, as in qviz, because the result depends on the number of threads: with two, TensorFlow Lite's NMS
+leaves out class 2 (see `qviz.features.inspection.checks`).
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ def results(model: Path, images: Path, truth: COCO) -> list[dict[str, Any]]:
 
 
 def evaluate(model: Path, images: Path, annotations: Path) -> COCOeval:
-    """The finished evaluation: its `stats` and its `eval` tables."""
+    """pycocotools' finished evaluation of a model, with its `stats` and `eval`."""
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(annotations))
         return _evaluated(truth, truth.loadRes(results(model, images, truth)))
 
 
 def of_rows(dataset: Dataset, rows: np.ndarray) -> COCOeval:
-    """The finished evaluation of (n, 7) image id, x, y, width, height, score, category id."""
+    """pycocotools' finished evaluation. rows: (n, 7) image id, x, y, width, height, score, category id."""
     with contextlib.redirect_stdout(io.StringIO()):
         truth = _loaded(_content(dataset))
         return _evaluated(truth, truth.loadRes(rows) if len(rows) else _loaded({**truth.dataset, "annotations": []}))
@@ -98,7 +98,7 @@ def _content(dataset: Dataset) -> dict[str, Any]:
 
 
 def ap_by_class(evaluation: COCOeval, annotations: Path) -> dict[str, float]:
-    """Name -> AP of the classes that have truths."""
+    """Name -> AP in [0, 1], for classes that have annotated objects."""
     names = {category["id"]: category["name"] for category in json.loads(annotations.read_text())["categories"]}
     precision = evaluation.eval["precision"]
     tables = {names[k]: precision[:, :, i, 0, 2] for i, k in enumerate(evaluation.params.catIds)}

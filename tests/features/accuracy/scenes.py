@@ -1,4 +1,4 @@
-"""Small constructed scenes: boxes of 100 x 100 on one line, of cats (category 3, class 0) and dogs (7, class 1)."""
+"""Small constructed scenes: boxes of 100 x 100 pixels in a row, of cats (category 3, class 0) and dogs (7, class 1)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Truth = tuple[float, int] | tuple[float, int, bool]
 
 
 def image(number: int, *truths: Truth, source_id: int | str | None = None) -> DatasetImage:
-    """Truths: (left edge, category) or (left edge, category, crowd)."""
+    """An annotated image. truths: (left edge, category) or (left edge, category, whether it is a crowd)."""
     boxes = np.array([[row[0], 0, row[0] + 100, 100] for row in truths], np.float64).reshape(-1, 4)
     ids = np.array([row[1] for row in truths], np.int64)
     crowd = np.array([len(row) > 2 and row[2] for row in truths], bool)
@@ -24,7 +24,7 @@ def image(number: int, *truths: Truth, source_id: int | str | None = None) -> Da
 
 
 def detected(*objects: tuple[float, int, float]) -> Detections:
-    """Objects: (left edge, class id, score)."""
+    """Detections of objects, each (left edge, class id, score)."""
     boxes = [[left, 0, left + 100, 100] for left, *_ in objects]
     return Detections.of(boxes, [score for *_, score in objects], [class_id for _, class_id, _ in objects])
 

@@ -10,7 +10,7 @@ SIDE = 32
 
 
 def dense_head(tf: Any) -> Any:
-    """[batch, 32, 32, 3] in -1..1 to 4 boxes and their scores: convolutions, then FULLY_CONNECTED behind a RESHAPE."""
+    """A model from [batch, 32, 32, 3] in [-1, 1] to 4 boxes and scores: convolutions, a RESHAPE, a FULLY_CONNECTED."""
     layers = tf.keras.layers
     image = tf.keras.Input((SIDE, SIDE, 3), name="image")
     x = layers.Conv2D(8, 3, strides=2, activation="relu", name="first")(image)
@@ -26,10 +26,10 @@ YOLO_SIDE, CLASSES = 64, 3
 
 
 def yolo_style(tf: Any) -> Any:
-    """[batch, 64, 64, 3] in 0..1 to [batch, 84, 4 + 3]: one box per cell of strides 8, 16, 32, decoded inside.
+    """A model from [batch, 64, 64, 3] in [0, 1] to [batch, 84, 4 + 3]: a decoded box per cell of strides 8, 16 and 32.
 
-    SiLU behind every convolution, BatchNorm, a split and a concatenation in each block, max pools over each other, an
-    upsampling neck and a head for each level: what the family is made of.
+    It has the typical parts of YOLOv8: BatchNorm and SiLU after each convolution, a split and a concatenation in each
+    block, consecutive max pools, an upsampling neck, and a head for each level.
     """
     layers = tf.keras.layers
 
@@ -55,7 +55,7 @@ def yolo_style(tf: Any) -> Any:
 
 
 def _level(layers: Any, conv: Any, x: Any, stride: int) -> Any:
-    """(batch, cells, 4 + classes): centre and size normalised to the image, then scores."""
+    """(batch, cells, 4 + classes) outputs of one level: centre and size as fractions of the image, then scores."""
     side = YOLO_SIDE // stride
     rows = layers.Reshape((side * side, 4 + CLASSES))(layers.Conv2D(4 + CLASSES, 1)(conv(x, 16)))
     rows = layers.Activation("sigmoid")(rows)
@@ -68,7 +68,7 @@ def _level(layers: Any, conv: Any, x: Any, stride: int) -> Any:
 
 
 def hard_swish(tf: Any) -> Any:
-    """[batch, 32, 32, 3] in -1..1 to 4 boxes and scores of 2 classes, with HARD_SWISH behind each convolution."""
+    """A model from [batch, 32, 32, 3] in [-1, 1] to 4 boxes and scores of 2 classes, with HARD_SWISH activations."""
     layers = tf.keras.layers
     x = image = tf.keras.Input((SIDE, SIDE, 3), name="image")
     for width in (8, 12, 16):

@@ -21,7 +21,7 @@ from qviz.tflite.schema import read_graph
 from tests.features.conftest import source_of
 
 SIDE = 24
-"""Of the square input."""
+"""Height and width of the input, in pixels."""
 RELU, RELU6, LINEAR = (
     fb.ActivationFunctionType.RELU,
     fb.ActivationFunctionType.RELU6,
@@ -34,7 +34,7 @@ class Layer:
     """A convolution of stride 1 with padding SAME.
 
     Attributes:
-        weights: (outputs, height, width, inputs), or (1, height, width, channels) where it is depthwise.
+        weights: (outputs, height, width, inputs), or (1, height, width, channels) if the convolution is depthwise.
         activation: RELU, RELU6 or LINEAR.
     """
 
@@ -45,7 +45,10 @@ class Layer:
 
 
 def random_layers(*widths: int, seed: int = 0, depthwise: bool = True) -> list[Layer]:
-    """A 3 x 3 convolution to the first width, a depthwise one, then 1 x 1 convolutions, the last one linear."""
+    """Layers with random weights: a 3 x 3 convolution to the first width, a depthwise one, then 1 x 1 convolutions.
+
+    widths: number of output channels of each convolution that is not depthwise. The last layer is linear.
+    """
     random = np.random.default_rng(seed)
 
     def layer(shape: tuple[int, ...], fan_in: int, **kinds: bool) -> Layer:
@@ -63,7 +66,7 @@ def random_layers(*widths: int, seed: int = 0, depthwise: bool = True) -> list[L
 
 
 def chain(layers: Sequence[Layer]) -> bytes:
-    """[1, SIDE, SIDE, 3] through all layers."""
+    """A float32 .tflite file in which all layers follow one another. The input is [1, SIDE, SIDE, 3]."""
     tensors: list[fb.TensorT] = []
     buffers = [fb.BufferT()]
 
@@ -102,7 +105,7 @@ def chain(layers: Sequence[Layer]) -> bytes:
 
 
 def noise(count: int, seed: int = 1) -> list[np.ndarray]:
-    """Inputs whose neighbouring pixels are alike, as in images, in [-1, 1]."""
+    """Random inputs in [-1, 1] whose neighbouring pixels are similar, as in images."""
     random = np.random.default_rng(seed)
     coarse = random.uniform(-1, 1, (count, 1, SIDE // 4, SIDE // 4, 3))
     fine = random.uniform(-1, 1, (count, 1, SIDE, SIDE, 3))
@@ -126,14 +129,14 @@ def built(
     method: str = "minmax",
     wide: Collection[int] = (),
 ) -> bytes:
-    """The file of a recipe. wide: operators with 16-bit activations."""
+    """The file that a recipe builds from `data`. wide: indices of operators with 16-bit activations."""
     source = source_of(SourceKind.TFLITE, data, data)
     ranges = ranges_on(data, inputs, method) if recipe == "int8" else None
     return start_building(workers, source, recipe, Options(wide_orders=tuple(wide)), ranges).result().data
 
 
 def sqnr_db(data: bytes, variant: bytes, inputs: Sequence[np.ndarray]) -> float:
-    """Mean over the output's channels of their SQNR."""
+    """SQNR of a variant's outputs in dB, as the mean over their channels."""
     outputs = [np.concatenate([runner.run([x])[0] for x in inputs]) for runner in (Runner(data), Runner(variant))]
     true, other = (values.reshape(-1, values.shape[-1]).astype(np.float64) for values in outputs)
     return float(10 * np.log10((true**2).mean(0) / ((other - true) ** 2).mean(0)).mean())

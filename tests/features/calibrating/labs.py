@@ -1,4 +1,4 @@
-"""A constructed calibration lab: one image loses, two are as good as all five, random numbers lose half."""
+"""A constructed calibration lab: one image is not enough, two are as good as all five, random noise halves AP."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """A detector of eleven operators with random weights, made with the flatbuffer object API; one layer fails in int8.
 
-The planted layer's weights are 1 for what it reads of a channel that is always zero, times `HUGE`: they change nothing
-in float, but they determine the scale, so all other weights of the layer round to zero in integers.
+In the planted layer, the weights of an input channel that is always zero are set to `HUGE`. They change nothing in
+float, but they determine the scale of the weights, so that all other weights of the layer become zero in int8.
 
-With an outlier, one channel between two layers is `OUTLIER_SIZE` times as large, and the second one multiplies it by
-zero: in 8 bits the other channels round to zero, in 16 bits they do not.
+With an outlier, one channel between two layers is `OUTLIER_SIZE` times as large, and the second layer multiplies it by
+zero. With 8-bit activations, the other channels then become zero; with 16 bits they do not.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from qviz.structures import Settings
 from tests.tflite.files import code, operator, packed, tensor
 
 SIDE, CELLS, CLASSES = 64, 84, 3
-"""Cells of strides 8, 16, 32."""
+"""Side of the input in pixels, number of cells of strides 8, 16 and 32, and number of classes."""
 PLANTED = 3
 """The order of the operator that int8 ruins."""
 OUTLIER = 1
@@ -51,7 +51,7 @@ class _Network:
 
 
 def small_detector(planted: bool = True, outlier: bool = False) -> bytes:
-    """float32; boxes [1, 84, 4] in [0, 1] and scores [1, 84, 3]. planted, outlier: see above."""
+    """A float32 file with boxes [1, 84, 4] in [0, 1] and scores [1, 84, 3]. planted, outlier: see the module."""
     random, network = np.random.default_rng(7), _Network()
     x, side = network.add("image", (1, SIDE, SIDE, 3)), SIDE
     for number, (kernel, stride) in enumerate(SHAPES):

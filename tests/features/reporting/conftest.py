@@ -11,5 +11,5 @@ from tests.features.reporting.study import sample_study
 
 @pytest.fixture(scope="session")
 def study(engine: LocalEngine, loaded: dict[str, LoadedModel], sample: Sample) -> Study:
-    """float32, int8 and int8 with a wrong range, with AP."""
+    """A study of float32, int8 and int8 with a wrong range, with AP."""
     return sample_study(engine, [loaded[name] for name in ("float32", "int8", "int8_wrong_range")], sample)

@@ -1,4 +1,4 @@
-"""A constructed study of models without detections, for tests that need no figures."""
+"""A constructed study without detections, for tests that need no figures."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ PROVENANCE = Provenance(date="2026-11-22", command="qviz report a.tflite b.tflit
 
 
 def sample_study(engine: Engine, models: Sequence[LoadedModel], sample: Sample, annotated: bool = True) -> Study:
-    """A study of three photographs, with AP and layers or without both."""
+    """A study of three photographs; with AP and layers if `annotated`."""
     dataset = read_coco(sample.annotations, sample.images)
     few = tuple(image for image in dataset.images if image.name in PHOTOGRAPHS)
     if annotated:
@@ -31,7 +31,7 @@ def sample_study(engine: Engine, models: Sequence[LoadedModel], sample: Sample, 
 
 
 def hostile(study: Study) -> Study:
-    """The study with every text from files replaced by markup."""
+    """The study, with markup in place of every text that comes from files."""
     models = tuple(
         replace(model, name=f"={number}{HOSTILE}", file=HOSTILE, facts=(HOSTILE,), settings={HOSTILE: HOSTILE})
         for number, model in enumerate(study.models)

@@ -47,7 +47,7 @@ def _many(tf: Any) -> Any:
 
 
 def rebuilt_error(data: bytes, pictures: np.ndarray) -> float:
-    """Largest difference between the rebuilt network on all pictures at once and the file on each of them."""
+    """Largest difference between the outputs of the rebuilt network, run on all pictures at once, and of the file."""
     graph = read_graph(data)
     ends, runner = trained_ends(graph), Runner(data)
     with tensorflow() as tf:
@@ -65,7 +65,7 @@ def kinds(data: bytes) -> set[str]:
 
 
 def steps_with_and_without_a_break(job: Job, count: int) -> tuple[list[float], list[float], bool]:
-    """(losses of one run, losses of a run resumed from a checkpoint, whether the final weights are equal)"""
+    """(losses of one run, losses of a run resumed from a checkpoint, whether the final weights are equal)."""
     with tensorflow() as tf:
         whole, first = Trainer(tf, job), Trainer(tf, job)
         for _ in range(count):
@@ -84,9 +84,9 @@ def steps_with_and_without_a_break(job: Job, count: int) -> tuple[list[float], l
 
 
 def off_the_grid(trained: bytes, built: bytes, weights: dict[str, int]) -> float:
-    """Largest difference between trained float weights and the built file's, in units of the built scale.
+    """Largest difference between trained float weights and those of the built file, in steps of the built scale.
 
-    weights: name of the tensor -> its channel axis.
+    weights: name of a tensor -> its channel axis.
     """
     from qviz.tflite.constants import stored_constant
 
@@ -102,7 +102,7 @@ def off_the_grid(trained: bytes, built: bytes, weights: dict[str, int]) -> float
 
 
 def yolo_h5(path: str) -> None:
-    """An .h5 file of tf_keras: [batch, 64, 64, 3] to boxes and scores of 84 cells, [batch, 4 + 3, 84], as YOLOv8."""
+    """Write a tf_keras model to an .h5 file: [batch, 64, 64, 3] to [batch, 4 + 3, 84], as in YOLOv8."""
     import tf_keras
 
     tf_keras.utils.set_random_seed(0)
@@ -121,7 +121,7 @@ def yolo_h5(path: str) -> None:
 
 
 def grouped(groups: int) -> bytes:
-    """A float32 .tflite file with a grouped convolution; as many groups as channels are a depthwise one."""
+    """A float32 .tflite file with a grouped convolution, which is depthwise if `groups` is the number of channels."""
     with tensorflow() as tf:
         tf.keras.utils.set_random_seed(groups)
         image = tf.keras.Input((SIDE, SIDE, 3), batch_size=1, name="image")
