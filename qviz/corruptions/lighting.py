@@ -55,32 +55,32 @@ LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
 def exposure_down(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Too little light; the sensor's noise is added after the light is reduced."""
+    """The picture with too little light. The sensor's noise is added after the light is reduced."""
     return relit(pixels, 2.0 ** -UNDEREXPOSURE[severity - 1], sensor=Sensor(), rng=rng)
 
 
 def exposure_up(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Too much light."""
+    """The picture with too much light."""
     return exposure(pixels, OVEREXPOSURE[severity - 1])
 
 
 def gamma_dark(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Darker midtones."""
+    """The picture with darker midtones, from a gamma above 1."""
     return gamma(pixels, GAMMA[severity - 1])
 
 
 def gamma_bright(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Lighter midtones."""
+    """The picture with lighter midtones, from a gamma below 1."""
     return gamma(pixels, 1 / GAMMA[severity - 1])
 
 
 def warm(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Lamp light."""
+    """The picture under the warm light of lamps."""
     return temperature(pixels, WARM[severity - 1] - DAYLIGHT)
 
 
 def cool(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Shade and sky."""
+    """The picture under the cool light of shade and sky."""
     return temperature(pixels, COOL[severity - 1] - DAYLIGHT)
 
 

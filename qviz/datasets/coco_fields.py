@@ -39,7 +39,7 @@ def fields_of(entry: Mapping[str, Any]) -> dict[str, FieldValue]:
 
 
 def object_fields_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    """Name -> (annotations,) array of objects with the value of each further field; None where it is not stated."""
+    """Name -> (annotations,) object array with the values of a further field; None where it is not stated."""
     by_row = [fields_of(row) for row in rows]
     names = list(dict.fromkeys(name for fields in by_row for name in fields))[:MAX_FIELDS]
     return {name: as_objects([fields.get(name) for fields in by_row]) for name in names}
@@ -77,7 +77,7 @@ def one_line(text: str) -> str:
 
 
 def as_objects(values: Sequence[FieldValue]) -> np.ndarray:
-    """(n,) array of objects."""
+    """The values as a numpy array of dtype object, (n,)."""
     array = np.empty(len(values), dtype=object)
     array[:] = values
     return array

@@ -19,12 +19,12 @@ from qviz.formatting import plural
 from qviz.structures import DatasetProblem
 
 MAX_KEYPOINTS = 1000
-"""Per object."""
+"""Maximum number of keypoints of an object."""
 MAX_OUTLINE = 1e9
-"""Length of all polygons of a dataset together, in pixels: time and memory of their conversion grow with it."""
+"""Maximum length of all polygons of a dataset together, in pixels. It limits time and memory of their conversion."""
 MAX_AREA = 1 << 30
 Size = tuple[int, int]
-"""(width, height)"""
+"""(width, height) in pixels."""
 
 
 @dataclass(slots=True)
@@ -32,9 +32,9 @@ class ShapeReader:
     """Reads the keypoints and masks of one dataset, and counts those that it cannot read.
 
     Attributes:
-        outline: Length in pixels that polygons may still have, see `MAX_OUTLINE`.
-        unread: What -> number of objects.
-        examples: What -> names of their images.
+        outline: Length that further polygons may have, in pixels, see `MAX_OUTLINE`.
+        unread: `keypoints` or `a mask` -> number of objects whose shape cannot be read.
+        examples: `keypoints` or `a mask` -> names of images with such objects.
     """
 
     outline: float = MAX_OUTLINE
@@ -42,12 +42,12 @@ class ShapeReader:
     examples: dict[str, list[str]] = field(default_factory=dict)
 
     def keypoints(self, values: Sequence[Any], name: str) -> np.ndarray | None:
-        """(n,) objects from lists [x1, y1, v1, x2, ...]; None if no keypoint of any of them is labelled."""
+        """(n,) object array of keypoints, from lists [x1, y1, v1, x2, ...]; None if no keypoint is labelled."""
         rows = [None if value is None else self._checked("keypoints", keypoints_of(value), name) for value in values]
         return column(rows) if any(row is not None and row[:, 2].any() for row in rows) else None
 
     def masks(self, values: Sequence[Any], size: Size | None, name: str) -> np.ndarray | None:
-        """(n,) objects from COCO's polygons or run lengths; None if no object has a mask."""
+        """(n,) object array of masks, from COCO's polygons or run lengths; None if no object has a mask."""
         if size is None:
             return None
         given = [None if value in (None, []) else value for value in values]
@@ -55,7 +55,7 @@ class ShapeReader:
         return column(rows) if any(row is not None for row in rows) else None
 
     def doubt(self, problems: Problems) -> None:
-        """Note what could not be read."""
+        """Add a problem to `problems` for the keypoints, and one for the masks, that could not be read."""
         for what, count in self.unread.items():
             problems.doubt(
                 DatasetProblem(
@@ -85,7 +85,7 @@ class ShapeReader:
 
 
 def column(rows: Sequence[Any]) -> np.ndarray:
-    """(n,) array of objects."""
+    """The rows as a numpy array of dtype object, (n,)."""
     array = np.empty(len(rows), dtype=object)
     for index, row in enumerate(rows):
         array[index] = row
@@ -93,7 +93,7 @@ def column(rows: Sequence[Any]) -> np.ndarray:
 
 
 def keypoints_of(value: Any) -> np.ndarray | None:
-    """(k, 3) from a list [x1, y1, v1, x2, ...], or None if it is not one."""
+    """(k, 3) keypoints from a list [x1, y1, v1, x2, ...]; None if the value is not such a list."""
     if not isinstance(value, list) or not value or len(value) % 3 or len(value) > 3 * MAX_KEYPOINTS:
         return None
     numbers = _numbers(value)
@@ -101,7 +101,10 @@ def keypoints_of(value: Any) -> np.ndarray | None:
 
 
 def polygons_of(value: Any, size: Size) -> list[np.ndarray]:
-    """Arrays (p, 2) of x, y; empty if one is no polygon, or is further outside of the image than the image is large."""
+    """The polygons as arrays (p, 2) of x, y; empty if one of them is not valid.
+
+    A polygon is not valid if it extends beyond the image by more than the image's width or height.
+    """
     sides = np.array(size)
     polygons = []
     for row in value if isinstance(value, list) else []:
@@ -116,7 +119,7 @@ def polygons_of(value: Any, size: Size) -> list[np.ndarray]:
 
 
 def mask_of_polygons(polygons: Sequence[np.ndarray], size: Size) -> bytes | None:
-    """The mask that several polygons cover together, as `COCO.annToRLE` returns it; None for too large an image."""
+    """The mask that the polygons cover together, as `COCO.annToRLE` returns it; None if the image is too large."""
     from pycocotools import mask
 
     width, height = size
@@ -162,7 +165,7 @@ def runs_of_text(text: str) -> list[int] | None:
 
 
 def _numbers(values: list[Any]) -> np.ndarray | None:
-    """float64 array of a list of numbers, or None if one is none or is too large to compute with."""
+    """The list as a float64 array; None if an element is not a number, or is too large to compute with."""
     if not all(type(value) in (int, float) for value in values):
         return None
     try:

@@ -75,7 +75,7 @@ class Layout:
         names: Class names.
         missing: Paths of listed images that do not exist.
         keypoints: Whether rows have keypoints after the box.
-        point_size: Numbers of one keypoint: 2 for x, y, or 3 with its visibility.
+        point_size: Count of numbers per keypoint: 2 for x, y, or 3 with its visibility.
     """
 
     split: str
@@ -205,7 +205,7 @@ def _layout(tree: FileTree, config: Config) -> Layout:
 
 
 def _parsed(config: Config) -> tuple[tuple[str, ...], dict[str, list[str]], int]:
-    """(class names, the paths of each split, numbers of one keypoint)."""
+    """(class names, the paths of each split, count of numbers per keypoint)."""
     try:
         nodes = read_top_level(config.text)
         names = names_of(nodes["names"]) if "names" in nodes else []
@@ -325,7 +325,7 @@ def _image(
 
 
 def _coco_points(row: Row, size: tuple[int, int], layout: Layout) -> list[float] | None:
-    """The keypoints behind a box as COCO lists them; without visibilities, a point at 0, 0 is not labelled."""
+    """The keypoints after a box, as COCO lists them. Without visibilities, a point at 0, 0 is not labelled."""
     if not row.behind:
         return None
     if len(row.behind) % layout.point_size:

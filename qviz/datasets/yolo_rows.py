@@ -21,9 +21,9 @@ class Row:
 
     Attributes:
         box: x1, y1, x2, y2.
-        area: As a share of the image's area.
-        behind: The numbers behind the box in a dataset of poses.
-        outline: x, y of the points of a segment, one after the other; empty for a row that is a box.
+        area: Area of the object as a share of the image's area.
+        behind: The numbers after the box, for a dataset of poses; empty for others.
+        outline: x1, y1, x2, y2, ... of the points of a segment; empty if the row is a box.
     """
 
     class_id: int

@@ -1,4 +1,4 @@
-"""From a model's raw outputs to detections, with one decoder in `DECODERS` per kind of head.
+"""Convert a model's raw outputs to detections. `DECODERS` has one decoder for each kind of head.
 
 A decoder recognises its head from the graph alone (`matches`), by shapes, names and operators of the outputs, never by
 their order. If none matches, the error says what the outputs look like and what to do (`refusal`).

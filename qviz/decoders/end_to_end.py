@@ -1,9 +1,9 @@
 """Boxes, scores and classes in one output that needs no further NMS: YOLOv8/11 with `nms=True`, YOLOv10, YOLO26.
 
 The output is [1, n, 6] or [n, 6]. Its rows are x1, y1, x2, y2, score, class (ultralytics) or class, score, x1, y1, x2,
-y2 (PaddleDetection), in pixels of the input or normalised to [0, 1]; unused rows have score 0. Values tell the orders:
+y2 (PaddleDetection), in pixels of the input or normalised to [0, 1]; unused rows have score 0. Values show the order:
 classes are whole numbers, scores are in [0, 1]. n is the exporter's maximum number of detections; an output with one
-row per cell belongs to another head. Models for poses, masks and rotated boxes have further columns behind these
+row per cell belongs to another head. Models for poses, masks and rotated boxes have further columns after these
 (`qviz.decoders.extras`); rotated boxes begin with x, y, w, h. Source: ultralytics/engine/exporter.py (NMSModel) and
 nn/modules/head.py (postprocess); PaddleDetection ppdet/modeling/post_process.py.
 """
@@ -26,7 +26,7 @@ MAX_ROWS = 1000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FinishedRows:
-    """The output with the rows, and what follows the class in each; None for plain boxes."""
+    """The output with the rows, and the columns that follow the class in each row (None for plain boxes)."""
 
     tensor: Tensor
     extras: Extras | None

@@ -1,4 +1,4 @@
-"""What YOLO models for poses, masks and rotated boxes return beside boxes and scores, and how it is read.
+"""The columns that YOLO models for poses, masks and rotated boxes return besides boxes and scores, and their decoding.
 
     pose      keypoints, x, y and perhaps a visibility each, in the unit of the boxes. The exporter's notes state their
               number; without notes, 51 columns are taken as COCO's 17 x 3 of one class
@@ -29,13 +29,13 @@ TASKS = ("pose", "segment", "obb")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Extras:
-    """The columns behind the scores.
+    """The columns after the scores.
 
     Attributes:
-        task: pose, segment or obb; empty if there are none.
-        columns: Their number.
-        size: Values of one keypoint, 2 or 3; 0 for other tasks.
-        prototypes: The output with the prototypes of masks, else None.
+        task: `pose`, `segment` or `obb`; empty if there are no such columns.
+        columns: Number of these columns.
+        size: Number of values of one keypoint, 2 or 3; 0 for other tasks.
+        prototypes: The output with the prototypes of masks; None for other tasks.
     """
 
     task: str
@@ -63,10 +63,10 @@ def prototype_count(tensor: Tensor) -> int:
 
 
 def extras_of(graph: Graph, free: int, prototypes: Sequence[Tensor], labelled: bool = True) -> Extras | None:
-    """The columns behind the scores; None if the head has none, or if their meaning is not known.
+    """The columns after the scores; None if the head has none, or if their meaning is not known.
 
     Args:
-        free: Number of columns beside the box; class scores and extras share them.
+        free: Number of columns besides the box, i.e. of class scores and extras together.
         labelled: Whether each class has a column, as in rows before NMS.
     """
     notes = graph.notes
@@ -93,10 +93,10 @@ def pixel_unit(centres: np.ndarray, head: Head) -> np.ndarray:
 
 
 def keypoints_of(values: np.ndarray, size: int, head: Head) -> np.ndarray:
-    """(n, k, 3) x, y in pixels and visibility in [0, 1] from the columns (n, k * size); visibility 1 if not stated.
+    """(n, k, 3) keypoints, x and y in pixels and visibility in [0, 1], from the columns (n, k * size).
 
-    Older exports of Ultralytics have boxes that are normalised beside keypoints in pixels, so the unit of the keypoints
-    is their own: they are normalised if their median is at most 2.
+    The visibility is 1 if the columns have none. The unit of keypoints may differ from that of boxes: older exports of
+    Ultralytics have normalised boxes but keypoints in pixels. Keypoints are normalised if their median is at most 2.
     """
     points = values.reshape(len(values), values.shape[1] // size, size)  # also of no rows
     filled = points[points.any(axis=(1, 2))][..., :2]  # end-to-end heads fill up with rows of zeros
@@ -106,17 +106,17 @@ def keypoints_of(values: np.ndarray, size: int, head: Head) -> np.ndarray:
 
 
 def rotated_boxes(centres: np.ndarray, angles: np.ndarray, unit: np.ndarray) -> np.ndarray:
-    """(n, 4, 2) corners in pixels from x, y, w, h (n, 4) in units and angles (n,) in radians."""
+    """(n, 4, 2) corners in pixels, from x, y, w, h (n, 4) in the head's unit and angles (n,) in radians."""
     return rotated(centres * np.tile(unit, 2), angles.astype(np.float64))
 
 
 def shapes_of(
     extras: Extras, values: np.ndarray, centres: np.ndarray, unit: np.ndarray, head: Head
 ) -> dict[str, np.ndarray]:
-    """The optional fields of `Detections` with their values; for masks, the coefficients, see `finished`.
+    """Name -> value of the optional field of `Detections`. For masks, the value is the coefficients, see `finished`.
 
     Args:
-        values: (n, extras.columns).
+        values: (n, extras.columns) values of the columns.
         centres: (n, 4) x, y, w, h in the head's unit.
         unit: Pixels per unit of x and y, as `pixel_unit` returns them.
     """
@@ -130,9 +130,9 @@ def shapes_of(
 
 
 def finished(result: Decoded, extras: Extras, head: Head) -> Decoded:
-    """The result with masks in place of their coefficients. Candidates, which are many, have neither masks nor points.
+    """The result with masks in place of their coefficients, and with boxes in pixels of the input.
 
-    Boxes are in pixels of the input.
+    Candidates get neither masks nor keypoints, because there are too many of them.
     """
     detections, candidates = result.detections, result.candidates
     if candidates is not None:
@@ -171,7 +171,7 @@ def mask_in_box(planes: np.ndarray, coefficients: np.ndarray, box: np.ndarray, h
 
 
 def _neighbours(positions: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(index before, index behind, share of the one behind) of positions in pixels, whose centres are at .5."""
+    """For each position in pixels (centres are at .5): (pixel before it, pixel after it, weight of the latter)."""
     at = np.clip(positions - 0.5, 0, count - 1)
     before = np.floor(at).astype(np.int64)
     return before, np.minimum(before + 1, count - 1), at - before

@@ -1,8 +1,8 @@
 """YOLOv8 and its successors trained for poses, masks or rotated boxes, before NMS.
 
-The rows are those of YOLOv8, with further columns after the scores; `qviz.decoders.extras` says which. A file without
-the exporter's notes does not state them. `YOLOv8Pose` and `YOLOv8Rotated` then find them out from the values: keypoints
-follow the position of the cell that predicts them, which no score does, and some angles are below 0 or above 1.
+The rows are those of YOLOv8, with further columns after the scores, which `qviz.decoders.extras` describes. A file
+without the exporter's notes does not say what these columns are. `YOLOv8Pose` and `YOLOv8Rotated` then recognise them
+by their values: keypoints follow the position of the cell that predicts them, and some angles are below 0 or above 1.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from qviz.structures.polygons import hulls
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TaskRows(Rows):
-    """The rows, and what follows their scores."""
+    """The rows, and the columns after their scores."""
 
     extras: Extras
 

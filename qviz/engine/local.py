@@ -292,7 +292,7 @@ def first_job(warm_up: WarmUp, hard_limit: int, parent: int, folder: Path) -> No
 
 
 def _end_with_parent(parent: int, folder: Path) -> None:
-    """End this worker once the engine's process has ended; if killed, that process could not stop it or clean up."""
+    """End this worker once the engine's process has ended. A killed engine can neither stop it nor clean up."""
     while os.getppid() == parent:  # never changes on Windows, where loky's workers end by themselves
         time.sleep(1.0)
     shutil.rmtree(folder, ignore_errors=True)

@@ -42,15 +42,16 @@ class DatasetImage:
         boxes: (n, 4) xyxy pixels.
         category_ids: (n,) ids of the dataset's categories.
         is_crowd: (n,) bool, whether an annotation is a crowd region.
-        areas: (n,) square pixels as annotated (a segmentation is smaller than its box), for COCO's size classes.
+        areas: (n,) areas in square pixels as annotated, for COCO's size classes; a segmentation is smaller than its
+            box.
         size: (width, height) that the boxes refer to, or None if the annotations do not state it.
         source_id: The id in the annotation file, or None.
         fields: Name -> value of each further field of the image in the annotation file, e.g. `weather`.
-        object_fields: Name -> (n,) array of objects, the value of each further field of the annotations.
-        keypoints: (n,) objects: (k, 3) float64 x, y in pixels and visibility (0 not labelled, 1 hidden, 2 visible), or
-            None for an object without; None if the image has none.
-        masks: (n,) objects: COCO's compressed run lengths for `size` as bytes, or None for an object without; None if
-            the image has none.
+        object_fields: Name -> (n,) object array with the values of a further field of the annotations.
+        keypoints: (n,) object array. An element is (k, 3) float64 x, y in pixels and visibility (0 not labelled,
+            1 hidden, 2 visible), or None for an object without keypoints. None if no object has keypoints.
+        masks: (n,) object array. An element is COCO's compressed run lengths for `size`, as bytes, or None for an
+            object without a mask. None if no object has a mask.
     """
 
     id: int
@@ -103,7 +104,7 @@ class DatasetProblem:
         message: What is wrong, with the count.
         fix: What to do about it.
         count: Number of affected boxes, images or categories.
-        examples: Up to five of these.
+        examples: Up to five affected boxes, images or categories.
         serious: Whether the problem makes AP meaningless.
         advice: Whether it may be intended, so that nothing needs to be done, e.g. images that show only background.
     """

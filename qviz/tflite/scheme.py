@@ -40,7 +40,7 @@ class SchemeFacts:
     """How a file is quantized.
 
     Attributes:
-        weight_bits: Bits per weight in the type that takes the most bytes.
+        weight_bits: Bits per weight, for the type of weights that takes the most bytes in the file.
         operators: Number of operators; DEQUANTIZE of a constant is not counted.
         quantized_operators: Number of operators that compute on integers.
         float_islands: Operator indices of each group of float operators in a quantized file.

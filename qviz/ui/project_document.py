@@ -23,9 +23,9 @@ from qviz.ui.workspace import EarlierModel, Workspace
 
 VERSION = 1
 MAX_NAME, MAX_REASON = 80, 400
-"""Characters."""
+"""Maximum number of characters of a name, and of the reason for a quarantine."""
 MAX_TIME = 2**32
-"""Seconds since 1970."""
+"""Maximum time of a removal, in seconds since 1970."""
 
 
 def to_document(workspace: Workspace) -> tuple[dict[str, Any], dict[str, bytes]]:

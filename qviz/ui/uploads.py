@@ -159,9 +159,9 @@ def _dark(images: Sequence[EncodedImage]) -> list[str]:
 
 
 def unmended(notices: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
-    """The notices that mention none of these files.
+    """The notices that mention none of these files, which have been dropped again.
 
-    The files have been dropped again, so that a file that is still wrong adds a new notice.
+    If such a file is still wrong, a new notice is added later.
     """
     named = [re.compile(rf"(?<![\w.-]){re.escape(name)}(?![\w-])") for name in names]
     return tuple(sentence for sentence in notices if not any(pattern.search(sentence) for pattern in named))

@@ -67,7 +67,7 @@ class NpuOperator:
 
     @property
     def text(self) -> str:
-        """`81,920` cycles; `CPU` if it is left to that."""
+        """The number of cycles, e.g. `81,920`, or `CPU` if the operator runs on the CPU."""
         return "CPU" if self.runs_on == "cpu" else f"{self.cycles:,}"
 
 
@@ -99,7 +99,7 @@ class NpuCost:
 
     @property
     def by_order(self) -> dict[int, NpuOperator]:
-        """Operator of the file -> its cost. An operator that Vela removes has none."""
+        """Index of each operator of the file -> its cost. Operators that Vela removes are missing."""
         return {row.order: row for row in self.operators if row.order is not None}
 
     @property

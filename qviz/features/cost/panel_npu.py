@@ -64,7 +64,7 @@ def start(model: LoadedModel, accelerator: str) -> Job[Estimate]:
 
 
 def estimates(models: Iterable[LoadedModel], accelerator: str, name: str) -> dict[str, Estimate] | None:
-    """Digest of each model -> its cost; None while one is being estimated, whose progress is then drawn.
+    """Digest of each model -> its cost. While a model is being estimated, draws the progress and returns None.
 
     Args:
         name: Name for the keys of buttons, unique on the page.

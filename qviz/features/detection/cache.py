@@ -87,7 +87,7 @@ def from_bytes(data: bytes) -> Inference | None:
 
 
 def _unpacked(body: bytes, start: int, count: int, sizes: dict[str, list[int]]) -> tuple[Detections, int]:
-    """(the detections that begin at byte `start`, the byte behind them). Raises ValueError where they do not fit."""
+    """(the detections that begin at byte `start`, the byte after them). Raises ValueError if they do not fit."""
 
     def read(dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.ndarray:
         nonlocal start

@@ -242,7 +242,7 @@ def load_model(engine: Engine, source: ModelSource) -> LoadedModel:
 
 
 def follow(variant: LoadedModel, reference: LoadedModel) -> LoadedModel:
-    """The variant, with the reference's settings where it has none of its own."""
+    """The variant. Settings that it does not state itself are those of the reference."""
     return replace(variant, inspection=variant.inspection.following(reference.inspection))
 
 

@@ -46,7 +46,7 @@ def started(here: Page, variant: LoadedModel) -> Job[Diagnosis]:
 
 
 def result_of(here: Page, variant: LoadedModel) -> Diagnosis | None:
-    """The diagnosis as far as it is known; None if nothing is known. Nothing is started."""
+    """The diagnosis, or its partial result; None if there is none yet. Nothing is started."""
     job = jobs.find(KIND, key_of(here, variant))
     return _result(job) if job is not None else None
 

@@ -1,4 +1,4 @@
-"""What a bug report needs: versions, machine, limits, optional parts, kernels, and a self-test on a tiny model.
+"""Facts for a bug report: versions, machine, limits, optional parts, kernels, and a self-test on a tiny model.
 
 The result names no user, no machine and no file outside qviz; the home folder is written as `~`.
 """

@@ -1,4 +1,4 @@
-"""qviz doctor: what a bug report needs."""
+"""`qviz doctor`: print facts about the installation for a bug report."""
 
 from __future__ import annotations
 

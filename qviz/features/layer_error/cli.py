@@ -62,7 +62,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
-    """The files that Model Explorer reads."""
+    """Add the options for files that Model Explorer reads."""
     parser.add_argument(
         "--model-explorer",
         type=options.OutputPath,
@@ -145,7 +145,7 @@ def _print(result: LayerErrors, npu: NpuCost | None) -> None:
 
 
 def _frame(result: LayerErrors, recorded: RecordedLayers | None, npu: NpuCost | None) -> pd.DataFrame:
-    """The rows of layers, with the columns of the recording and the cycles beside them."""
+    """A table with one row per layer, with further columns from the device's recording and the NPU's cycles."""
     frame = result.to_frame()
     if recorded is not None:
         columns = recorded.to_frame().drop(columns=["tensor", "op_kind", "max_abs"])

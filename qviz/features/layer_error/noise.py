@@ -9,7 +9,7 @@ local        one operator runs on the other kernels with the default run's tenso
 cumulative   the whole network on the other kernels is compared with the default run
 steps        the largest difference of a quantized tensor's integers; 1 is a single rounding
 SQNR is in dB relative to the default kernels, higher is better; None if both results are bit for bit equal. If the
-error of a variant is not larger than this, the cause may be the kernels and not the quantization.
+SQNR of a variant is not lower than this SQNR, the cause may be the kernels and not the quantization.
 """
 
 from __future__ import annotations

@@ -41,13 +41,13 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """The columns, and sentences about them."""
+    """Columns with further figures of the operators, and sentences about them."""
 
     columns: tuple[Column, ...] = ()
     sentences: tuple[str, ...] = ()
 
     def figures(self, order: int) -> list[tuple[str, str]]:
-        """(figure, value) of one operator."""
+        """(label of the figure, its value as text) for one operator."""
         return [(column.label, column.texts[order]) for column in self.columns if order in column.texts]
 
 
@@ -58,10 +58,10 @@ def controls() -> None:
 
 
 def measured(here: Page, name: str, variant: LoadedModel) -> Beside:
-    """The chosen figures for a variant that are measured already. Draws the progress of the others.
+    """The chosen figures that are already measured for a variant. Draws the progress of the others.
 
     Args:
-        name: The variant in sentences.
+        name: The variant's name, for sentences.
     """
     columns: list[Column] = []
     sentences: list[str] = []

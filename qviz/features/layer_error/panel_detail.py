@@ -68,7 +68,7 @@ def show(
 
 @clicks.fragment(run_every=REFRESH_SECONDS)
 def _wait_for(future: Future[LayerDetail], what: str) -> None:
-    """Wait, then draw the page again."""
+    """Wait for the result, then draw the page again."""
     if future.done():
         st.rerun()
     st.text(f"Still running {what}; the workers are busy.")
@@ -119,7 +119,7 @@ MAX_NAME = 64
 
 
 def identity_html(detail: LayerDetail) -> str:
-    """What the layer is, and the main source of its error."""
+    """HTML with the layer's operator, tensor and type, and the main source of its error."""
     layer = detail.layer
     name = operator_name(layer.order, layer.op_kind, layer.reference_order)
     facts = [f"{layer.dtype} {'×'.join(str(side) for side in layer.shape)}"]
@@ -139,7 +139,7 @@ def identity_html(detail: LayerDetail) -> str:
 
 
 def figures_html(rows: Sequence[tuple[str, str]]) -> str:
-    """A table of figures."""
+    """HTML of a table of figures. rows: (name, value)."""
     cells = (f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)
     return f'<table class="qviz qviz-figures">{"".join(cells)}</table>'
 
@@ -149,7 +149,7 @@ FIRST = ("local SQNR, dB", "cumulative SQNR, dB", "clipped share of FP32's value
 
 
 def figures(detail: LayerDetail) -> list[tuple[str, str]]:
-    """(figure, value with its unit), unknown ones left out; a higher SQNR is better."""
+    """(name of the figure, value with its unit) for each known figure; a higher SQNR is better."""
     error, values = detail.error, detail.values
     rows = [
         ("local SQNR, dB", _number(error.local_sqnr_db, ".1f")),

@@ -98,14 +98,14 @@ def _headline(here: Page, variants: Mapping[str, LoadedModel], results: Mapping[
 
 
 def _show_unmeasured(variant: LoadedModel) -> None:
-    """Draw the network without figures while these are being measured."""
+    """Draw the network without figures, as long as the figures are being measured."""
     picture = network_picture(variant.inspection.graph, (), Outliers(frozenset(), frozenset()))
     _mount(picture, variant, None, (), "layers-unmeasured")
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What is chosen above the views.
+    """The choices that the user made above the views.
 
     Attributes:
         view: The kind of view, one of VIEWS.

@@ -22,10 +22,10 @@ def verdict(result: LayerErrors | NoiseBudget) -> str:
 
 
 def layers_verdict(results: Mapping[str, LayerErrors], experiments: Mapping[str, WhatIf] | None = None) -> str:
-    """The worst variant's error at its end and its largest fall, with what an experiment confirmed, if there was one.
+    """Sentences on the worst variant: the SQNR at its last layer, and the layer with the most notable figure.
 
     Args:
-        experiments: Variant -> its experiment. For a variant without one, the sentence only gives figures.
+        experiments: Variant -> its experiment. For a variant with one, a sentence says what the experiment confirmed.
     """
     without = [errors for errors in results.values() if errors.paired_share == 0]
     if without:

@@ -3,8 +3,9 @@
     result = session.risk(calibration="calibration/", images="photos/")
     result.per_class[0].label, result.per_class[0].lost  # the class with the highest risk
 
-The risk of an object comes from the reference's outputs and the noise of the variant's head, see the modules `margins`
-and `estimate`; it is tested on the images, on which the variant runs as well. A risk that does not predict is None.
+The risk of an object is estimated from the reference's outputs and the noise of the variant's head, see the modules
+`margins` and `estimate`. The variant also runs on the images, to test whether the risk predicts what it does. A risk
+that does not predict is None.
 """
 
 from __future__ import annotations
@@ -45,11 +46,12 @@ class ObjectRisk:
         image, digest: Name and digest of its image.
         score, box: The reference's score, and box xyxy in pixels of the original image.
         threshold_margin: Score minus the threshold.
-        runner_up, runner_up_margin: The best other class at its position, and score minus that class's score; None if
-            there is none.
-        nms_margin: IoU of NMS minus the IoU with the nearest stronger object of its class; None if there is none.
+        runner_up: The other class with the highest score at the object's position; None if there is none.
+        runner_up_margin: Score of the object minus the score of `runner_up`; None if there is none.
+        nms_margin: IoU threshold of NMS minus the IoU with the stronger object of the same class that overlaps most;
+            None if there is none.
         lost, relabelled: Risks in [0, 1]; None if the risk is not shown.
-        change: What really became of it: a value of `Change`.
+        change: The result of the object in the variant: a value of `Change`.
         reference_index: Index in the reference's detections above the threshold.
     """
 
@@ -90,12 +92,13 @@ class ClassRisk:
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Risks(Result):
-    """The risk of each object and class, and whether it predicts.
+    """The risk of each object and class, and whether the risk predicts what the variant does.
 
     Attributes:
         threshold: Minimum score of an object.
-        images, calibration_images: Number of images with a risk, and of those that it is estimated from. If
-            `cross_fitted`, these are the same images, and each gets its risk from the others.
+        images: Number of images whose objects have a risk.
+        calibration_images: Number of images from which the risk is estimated.
+        cross_fitted: Whether both are the same images; the risk on each is then estimated from the others.
         noise: Noise of the variant's head on the calibration images; None if they have no objects.
         objects: All objects of the reference, those with the highest risk first.
         per_class: The classes, those with the highest risk first.
@@ -132,8 +135,8 @@ def risk(
 
     Args:
         images: Encoded images whose objects get a risk.
-        calibration: Encoded images from which the risk is estimated, other ones than `images`; without them, each image
-            gets its risk from the other images.
+        calibration: Other encoded images, from which the risk is estimated. If there are none, the risk on each of
+            `images` is estimated from the rest of `images`.
         score: Minimum confidence of an object, in [0, 1].
         iou: Minimum IoU of a matched pair, in (0, 1].
 
@@ -177,7 +180,7 @@ def risk(
 def _measured(
     context: Context, models: Sequence[LoadedModel], images: Images, score: float, iou: float
 ) -> tuple[list[ImageObjects], list[str]]:
-    """(the objects of each image on which both models have run, sentences about the others)."""
+    """(the objects of each image on which both models have run, sentences about the other images)."""
     reference, variant = models
     context.progress.step("Running both models")
     detected = detect_images(context, models, images, len(images), min(score, CANDIDATE_FLOOR))

@@ -1,16 +1,16 @@
 """The risk of each object, from its margins; and whether the risk predicts what the variant really did.
 
 risk          probability of one outcome (`lost` or `relabelled`), from a logistic regression on the three margins in
-              units of noise, with Platt's targets and a small ridge, see `accuracy.recalibration`
-other images  noise and regression always come from other images than those whose objects get the risk: the calibration
-              images or, without them, the other four of five parts of the images
+              units of noise, with Platt's targets and a small ridge, see `accuracy.recalibration`. Noise and regression
+              are never computed on the images whose objects get the risk, but on the calibration images or, without
+              them, on the other four of five parts of the images
 AUROC         probability that a random object with the outcome has a higher risk than a random one without it, ties
               counting half; .5 is chance. Its 95 % interval is that of `accuracy.bootstrap` over the images
 deciles       the objects in ten groups of about equal size by rising risk: the mean risk and the share that really had
               the outcome
 
-A risk is shown only if its AUROC is at least `MIN_AUROC`. Below `MIN_EVENTS` objects with or without the outcome, or
-`MIN_IMAGES` images, nothing is estimated.
+A risk is shown only if its AUROC is at least `MIN_AUROC`. Nothing is estimated if fewer than `MIN_EVENTS` objects have
+the outcome, if fewer than `MIN_EVENTS` do not have it, or if there are fewer than `MIN_IMAGES` images.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ class Decile:
 
 @dataclass(frozen=True, slots=True)
 class RiskTest:
-    """Whether the risk of one outcome predicts it, on images that it was not estimated from.
+    """Whether the risk of one outcome predicts this outcome, on images on which the risk was not estimated.
 
     Attributes:
         outcome: `lost` or `relabelled`.
-        objects, events: Number of objects, and of those with the outcome.
-        estimated_from: Number of objects with the outcome on the images that the risk is estimated from.
-        auroc, low, high: See the module; None if it cannot be computed.
-        score_auroc: AUROC of the reference's confidence alone, low confidences counting as high risk.
+        objects, events: Number of objects, and number of objects with the outcome.
+        estimated_from: Number of objects with the outcome on the images from which the risk is estimated.
+        auroc, low, high: AUROC with its interval, see the module; None if it cannot be computed.
+        score_auroc: AUROC if the risk were just the reference's confidence, with low confidences as high risks.
         shown: Whether the risk predicts well enough to be shown.
         deciles: Empty if there is no risk.
     """
@@ -97,12 +97,12 @@ def cross_fitted_risks(images: Sequence[ImageObjects], outcome: Change) -> np.nd
 
 
 def auroc(risks: np.ndarray, events: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """Area under the ROC curve, see the module; NaN without both kinds of objects.
+    """Area under the ROC curve, see the module; NaN if no object, or every object, has the outcome.
 
     Args:
         risks: (n,) numbers, higher for a higher risk.
-        events: (n,) bool.
-        weights: (n,) how often each object counts; None: once.
+        events: (n,) bool, whether each object has the outcome.
+        weights: (n,) how often each object counts; None if each counts once.
 
     Example:
         >>> auroc(np.array([0.1, 0.4, 0.4, 0.8]), np.array([False, False, True, True]))
@@ -119,9 +119,9 @@ def auroc(risks: np.ndarray, events: np.ndarray, weights: np.ndarray | None = No
 
 
 def risk_test(images: Sequence[ImageObjects], risks: np.ndarray, outcome: Change, estimated_from: int) -> RiskTest:
-    """Compare the risks of the objects of `images` with what became of them.
+    """Compare the risks of the objects of `images` with what really happened to these objects.
 
-    `estimated_from` is the number of objects with the outcome that the risks were estimated from.
+    estimated_from: number of objects with the outcome from which the risks were estimated.
     """
     events = happened(images, outcome)
     count, positives = len(events), int(events.sum())

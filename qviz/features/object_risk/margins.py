@@ -1,13 +1,14 @@
 """The margins of the reference's objects, and the noise of a variant's head in which they are measured.
 
-An object is lost if its score falls below the threshold or a stronger box of its class suppresses it, and relabelled if
-another class overtakes its own. Its margins come from the reference alone:
+An object is lost if its score falls below the threshold or if a stronger box of its class suppresses it. It is
+relabelled if another class gets a higher score than its own. The margins of an object are computed from the reference's
+outputs alone:
 
 threshold   its score minus the threshold
 runner-up   its score minus the highest score of another class at the same position (IoU of at least `IOU`)
-NMS         the IoU above which NMS drops a box, minus the IoU with the nearest stronger object of its class
+NMS         the IoU above which NMS drops a box, minus the largest IoU with a stronger object of its class
 
-The noise comes from images on which the variant has run as well:
+The noise is measured on images on which both models have run:
 
 score_shift, score_spread   median and 1.4826 x median absolute deviation of logit(variant's score) - logit(reference's
                             score), over all objects; the variant's score is that of its best box of the class at the
@@ -33,7 +34,7 @@ from qviz.structures.detections import CANDIDATE_FLOOR
 
 LIMIT = 8.0
 MIN_SPREAD, MIN_BOX_ERROR = 0.01, 0.005
-"""Smaller noise counts as this much: two files that differ only in rounding have nearly none."""
+"""Minimum values of the noise, because two files that differ only in rounding have nearly none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,12 +45,12 @@ class ImageObjects:
         image, digest: Name and digest of the image.
         objects: The reference's detections that reach the threshold.
         threshold: Minimum score of an object.
-        runner_up: Score of the best other class at the object's position; 0 if there is none.
-        runner_up_class: Its class; -1 if there is none.
+        runner_up: Highest score of another class at the object's position; 0 if there is none.
+        runner_up_class: Id of that class; -1 if there is none.
         nms_margin: See the module; NaN if there is no stronger object of the class, or NMS is unknown.
         variant_scores: The variant's score of the object, see the module.
         ious: IoU with the variant's box that has this score; NaN if there is none.
-        changes: What became of each object.
+        changes: The result of each object in the variant.
     """
 
     image: str
@@ -123,7 +124,7 @@ def _nms_margin(objects: Detections, nms_iou: float | None) -> np.ndarray:
 
 
 def _ious(objects: Detections, boxes: Detections, iou: float) -> np.ndarray:
-    """(n,) IoU of each object with the box from which `confidences` has its score; NaN if there is none."""
+    """(n,) IoU of each object with the box whose score `confidences` returns for it; NaN if there is none."""
     if not len(objects) or not len(boxes):
         return np.full(len(objects), np.nan)
     overlaps = objects.overlaps(boxes)

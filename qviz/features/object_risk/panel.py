@@ -25,7 +25,7 @@ SHOWN_CLASSES = 20
 def show(
     here: Page, variant: LoadedModel, images: Sequence[EncodedImage], image: EncodedImage, score: float
 ) -> Mapping[int, float]:
-    """Draw a button and, after a click, what is expected and how well it predicts.
+    """Draw a button and, after a click, the expected numbers of lost and relabelled objects and the risk's quality.
 
     Returns:
         Index of an object of the reference on `image` -> its risk in [0, 1]; empty if there is none to show.

@@ -1,4 +1,4 @@
-"""Reliability of the risk: the share of objects that were lost (or relabelled) over their risk, by deciles."""
+"""A chart of the reliability of the risk: share of objects that were lost (or relabelled) over their mean risk."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HEIGHT = 320
 
 
 def figure(result: Risks) -> go.Figure:
-    """One line per risk that is shown; on the diagonal, the risk is right."""
+    """One line per shown risk, with one point per decile. A point on the diagonal means that the risk is right."""
     chart = go.Figure()
     chart.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, line={"width": 1, "dash": "dot", "color": GREY})
     for test in result.tests:

@@ -1,4 +1,4 @@
-"""Risks in sentences."""
+"""Sentences on the risks of objects."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CHANCE = 0.5
 
 
 def verdict(result: Risks) -> str:
-    """What is expected, what happened, and whether the risk predicts which objects; one sentence or two per outcome."""
+    """One or two sentences per outcome: expected and observed numbers, and how well the risk predicts the objects."""
     where = f"{plural(len(result.objects), 'object')} of {result.reference} on {plural(result.images, 'image')}"
     return f"{result.variant}, {where}: {' '.join(sentences(result))}"
 

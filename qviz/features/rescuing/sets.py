@@ -75,7 +75,7 @@ def work_of(graph: Graph, unit: Iterable[int]) -> float:
 SAMPLED_IMAGES = 24
 """Number of images from which the most affected ones are chosen."""
 MEASURED_IMAGES = 6
-"""Number of images that sets are measured on: those of the sample that quantization affects most."""
+"""Number of images on which sets are measured. They are those of the sample that quantization affects most."""
 BATCH = 8
 """Number of sets that are measured between two checks for cancellation."""
 MIN_GAIN = 0.02

@@ -108,8 +108,8 @@ class Culprit:
         gain: Score that is lost at this operator, see the module.
         local_sqnr_db, cumulative_sqnr_db: SQNR of its output on this image in dB, higher is better; None if the output
             equals FP32's, or if the SQNR is unknown.
-        alone: Score that comes back if only this operator runs in float, together with the readers of a range that
-            clips, or with all operators that a join puts on one scale; None if this was not tried.
+        alone: Score that comes back if only this operator runs in float; None if this was not tried. If its range
+            clips, the operators that read its output run in float, too; if it is a join, all operators on its scale.
         together: Score that comes back if FP32 computes all operators up to and including this one.
         reference_order: Index of its partner in the reference's file.
     """

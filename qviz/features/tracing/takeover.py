@@ -37,7 +37,7 @@ from qviz.tflite.stepper import Step
 
 
 class Reading(NamedTuple):
-    """The object's score in one run, and the IoU of its box with FP32's (with no score, that of the best candidate)."""
+    """The object's score in one run, and the IoU of its box with FP32's; without a score, the best candidate's IoU."""
 
     score: float
     iou: float
@@ -97,7 +97,7 @@ class Takeover:
         return all(np.array_equal(value, self.entering(tensor)) for tensor, value in outputs.items())
 
     def step_outputs(self, cut: int) -> dict[int, np.ndarray]:
-        """Outputs of the variant's step at this cut for FP32's values, by tensor."""
+        """Run the variant's step at this cut on FP32's values: tensor -> output."""
         number = self.steps[cut]
         inputs = {tensor: self.entering(tensor) for tensor in self._stepper.steps[number].inputs}
         return self._stepper.run_step(number, inputs)

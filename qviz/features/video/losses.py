@@ -41,7 +41,7 @@ UNKNOWN_LOSSES = VideoLosses(Loss(None), Loss(None), Loss(None))
 
 
 def video_losses(tracks: Sequence[OpenTrack], seconds: float) -> VideoLosses:
-    """The losses on all tracks of a clip of this length."""
+    """The losses on all tracks of a clip. seconds: length of the clip."""
     if not tracks:
         return UNKNOWN_LOSSES
     blinks, counts, jitters, triples = (

@@ -22,7 +22,7 @@ def finished(here: Page, variant: LoadedModel) -> WhatIf | None:
 
 
 def experiment(here: Page, variant: LoadedModel) -> WhatIf | None:
-    """The result as from `finished`. Starts the diagnosis if there is none; draws the page again when sets were run."""
+    """Same as `finished`, but starts the diagnosis if there is none, and draws the page again when sets were run."""
     if not diagnosis.can_diagnose(here, variant):
         return None
     job = diagnosis.started(here, variant)
