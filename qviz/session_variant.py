@@ -287,6 +287,7 @@ class VariantAnalyses(SessionInputs):
         fix: bool = False,
         calibration: Sources = (),
         integers_only: bool = False,
+        npu: str = "",
     ) -> Diagnosis:
         """Why a variant loses objects: the causes that experiments confirm, and the cures that bring the objects back.
 
@@ -299,6 +300,7 @@ class VariantAnalyses(SessionInputs):
                 else agreement); `result.save("fixed.tflite")` writes the best file.
             calibration: Images to calibrate with, for `fix`; they are excluded from both halves.
             integers_only: With `fix`, build only cures that compute with integers alone.
+            npu: An Arm accelerator such as `ethos-u55-256`, for the time of the cures on it, as Vela estimates it.
 
         Returns:
             `causes`, ordered by the share of the lost agreement that is regained without them, largest first, and
@@ -311,11 +313,14 @@ class VariantAnalyses(SessionInputs):
         """
         from qviz.features.diagnosis import diagnose
         from qviz.features.diagnosis.gate import gated
+        from qviz.features.diagnosis.price import check_npu, with_price
 
+        check_npu(npu)
         data = self._diagnosed_dataset(dataset, dataset_images)
         if fix:
             given = self.calibration_of(calibration)
-            return self._fixed(variant, data or self.images_of(images).dataset(), given, score, iou, integers_only)
+            source = data or self.images_of(images).dataset()
+            return self._fixed(variant, source, given, score, iou, integers_only, npu)
         files = self.images_of(images) if as_paths(images) or self.images or data is None else None
         reference, chosen = self._models_of(variant, files if files is not None else data)
         result = diagnose(
@@ -327,6 +332,7 @@ class VariantAnalyses(SessionInputs):
             iou=iou,
             reference_path=self._reference_path,
         )
+        result = with_price(result, chosen, npu)
         return gated(self.context, reference, chosen, data, result, min_agreement, max_ap_loss)
 
     def _fixed(
@@ -337,16 +343,19 @@ class VariantAnalyses(SessionInputs):
         score: float,
         iou: float,
         integers_only: bool,
+        npu: str,
     ) -> Diagnosis:
         """The diagnosis, with its cures built and measured."""
         from qviz.features.diagnosis import diagnose
         from qviz.features.diagnosis.fixing import fixed, split
+        from qviz.features.diagnosis.price import with_price
 
         search, report = split(data, calibration)
         reference, chosen = self._models_of(variant, data)
         searched = [image.encoded() for image in search.images]
         path = self._reference_path
         result = diagnose(self.context, reference, chosen, searched, score=score, iou=iou, reference_path=path)
+        result = with_price(result, chosen, npu)
         float_model, source = self._reference_and_source(calibration)
         halves = (search, report)
         result = fixed(self.context, float_model, chosen, source, calibration, result, halves, integers_only)

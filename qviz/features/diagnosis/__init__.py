@@ -98,6 +98,7 @@ class _Diagnosing:
             given,
             len(self._variant.inspection.graph.ops),
             SameNetwork("unknown", "Not compared yet."),
+            variant_bytes=self._variant.bytes,
         )
 
     def run(self) -> Diagnosis:

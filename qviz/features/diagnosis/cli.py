@@ -39,6 +39,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--integers-only", action="store_true", help="with --fix: only cures that compute on integers alone"
     )
+    parser.add_argument(
+        "--npu",
+        metavar="NAME",
+        default="",
+        help="time of the cures on an Arm accelerator, e.g. ethos-u55-256, as its compiler Vela estimates it",
+    )
     options.add_common(parser, score=0.25, iou=True)
 
 
@@ -49,11 +55,13 @@ def run(args: argparse.Namespace) -> int:
     files = {}
     with options.session_of(args) as session:
         if args.fix:
-            result = session.diagnose(score=args.score, iou=args.iou, fix=True, integers_only=args.integers_only)
+            result = session.diagnose(
+                score=args.score, iou=args.iou, fix=True, integers_only=args.integers_only, npu=args.npu
+            )
             files = _written(result, args.output)
         else:
             limits = {"min_agreement": args.min_agreement, "max_ap_loss": args.max_ap_loss}
-            result = session.diagnose(score=args.score, iou=args.iou, **limits)
+            result = session.diagnose(score=args.score, iou=args.iou, npu=args.npu, **limits)
     options.remark(result.skipped)
     options.remark_warnings(result.warnings)
     output.print_result(result, args, _print, **files)
@@ -112,7 +120,7 @@ def _print(result: Diagnosis) -> None:
         name = "AP" if result.before.measure == "ap" else "agreement"
         print(f"  On {result.before.images} other images {result.variant} has an {name} of {estimate(result.before)}.")
     for cure in result.cures:
-        _print_cure(cure)
+        _print_cure(result, cure)
     if result.gate is not None:
         print(f"\nGate: {'passed' if result.gate.passed else 'failed'}.")
 
@@ -127,14 +135,16 @@ def _print_cause(number: int, cause: Cause) -> None:
         print(f"       {figure_text(row)}")
 
 
-def _print_cure(cure: Cure) -> None:
-    from qviz.features.diagnosis.text import estimate
+def _print_cure(result: Diagnosis, cure: Cure) -> None:
+    from qviz.features.diagnosis.text import estimate, price_figures
     from qviz.formatting import megabytes
 
     size = "" if cure.bytes is None else f", {megabytes(cure.bytes)}"
     name = "AP" if cure.measured is not None and cure.measured.measure == "ap" else "Agreement"
     figures = f" Predicted agreement: {estimate(cure.predicted)}." if cure.predicted is not None else ""
     figures += f" {name} measured: {estimate(cure.measured)}{size}." if cure.measured is not None else ""
-    print(f"  {cure.sentence}{figures}")
+    price = price_figures(result, cure)
+    costs = f" Price: {'; '.join(price)}." if price else ""
+    print(f"  {cure.sentence}{figures}{costs}")
     if cure.command:
         print(f"     {cure.command}")

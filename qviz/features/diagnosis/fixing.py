@@ -22,6 +22,7 @@ from qviz.features.building.recipes import Options
 from qviz.features.building.result import Built
 from qviz.features.building.source import Source
 from qviz.features.detection.models import LoadedModel, ModelSource, follow, load_model
+from qviz.features.diagnosis.price import with_built
 from qviz.features.diagnosis.result import Cure, Diagnosis, Estimate
 from qviz.features.rescuing import halves
 from qviz.structures import Dataset, EncodedImage
@@ -128,7 +129,8 @@ def _tried(
     model = follow(load_model(context.engine, ModelSource(f"{cure.code}.tflite", built.data)), reference)
     on_search, on_report = (_measurement(context, evaluator, model) for evaluator in evaluators)
     estimate = _estimated(on_report, evaluators[1].images)
-    return _Trial(replace(cure, measured=estimate, bytes=built.size), built, on_search.value or 0.0)
+    measured = with_built(replace(cure, measured=estimate, bytes=built.size), model)
+    return _Trial(measured, built, on_search.value or 0.0)
 
 
 def _measurement(context: Context, evaluator: Evaluator, model: LoadedModel) -> Measurement:

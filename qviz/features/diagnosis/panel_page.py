@@ -11,11 +11,21 @@ from qviz.errors import QvizError
 from qviz.features.backends import panel as backends
 from qviz.features.building import panel as building
 from qviz.features.building.recipes import Options, recipe_of
+from qviz.features.cost import panel_npu
 from qviz.features.detection.models import LoadedModel
 from qviz.features.diagnosis import panel
 from qviz.features.diagnosis.plot import colour_of
+from qviz.features.diagnosis.price import priced
 from qviz.features.diagnosis.result import Cause, Cure, Diagnosis
-from qviz.features.diagnosis.text import best_cure, brings_back, cure_figures, figure_text, measured_sentence, note
+from qviz.features.diagnosis.text import (
+    best_cure,
+    brings_back,
+    built_price,
+    cure_figures,
+    figure_text,
+    measured_sentence,
+    note,
+)
 from qviz.features.tracing import Trace
 from qviz.formatting import as_text, plural, score
 from qviz.structures.operators import orders_text, stretches
@@ -153,6 +163,8 @@ WIDTHS = (11, 5)
 
 def _cures(here: Page, variant: LoadedModel, result: Diagnosis) -> None:
     """Draw one row per cure: what is done, its figures, and a button that builds it."""
+    if (cost := panel_npu.known_cost(variant)) is not None:
+        result = priced(result, cost)
     best = best_cure(result)
     for cure in result.cures:
         left, right = st.columns(WIDTHS, vertical_alignment="center")
@@ -207,6 +219,7 @@ def _built(here: Page, variant: LoadedModel, new: building.NewVariant) -> None:
     model = building.joined_model(here, new)
     if model is None:
         return
+    panel_npu.estimates([variant, model], panel_npu.chosen(), "cure-npu")
     models, images = [here.loaded.reference, variant, model], here.workspace.images
     server.results().want(models, images)
     redraw_while_pending(
@@ -224,4 +237,6 @@ def _measured(here: Page, variant: LoadedModel, model: LoadedModel) -> None:
         return
     before, after = (server.compared(here.loaded, one, images, here.view.score) for one in (variant, model))
     values = before.summary.agreement, after.summary.agreement
-    page.small_text(measured_sentence((before.name, after.name), values, len(after.images)))
+    costs = panel_npu.known_cost(variant), panel_npu.known_cost(model)
+    price = built_price((variant.bytes, model.bytes), costs)
+    page.small_text(f"{measured_sentence((before.name, after.name), values, len(after.images))} {price}")

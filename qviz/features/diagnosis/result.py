@@ -117,6 +117,25 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class NpuPrice:
+    """The time of one image on an NPU, as its compiler Vela estimates it, in milliseconds.
+
+    Attributes:
+        variant_ms: Time of the variant.
+        variant_cpu_operators: Number of its operators that are left to the CPU, whose time is not counted.
+        operators_ms: Time of the variant's operators that the cure changes; None if the NPU runs none of them.
+        cure_ms, cure_cpu_operators: The same of the built file; None before it is built.
+    """
+
+    accelerator: str
+    variant_ms: float
+    variant_cpu_operators: int
+    operators_ms: float | None = None
+    cure_ms: float | None = None
+    cure_cpu_operators: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Cure:
     """One way to bring back what was lost.
 
@@ -131,6 +150,7 @@ class Cure:
         measured: Estimate for the built file; None before it is built.
         integers_only: Whether the file computes on integers alone.
         plan: How qviz builds it; None if qviz cannot build it.
+        npu: Its time on an NPU, if one was chosen.
     """
 
     code: str
@@ -142,6 +162,7 @@ class Cure:
     measured: Estimate | None = None
     integers_only: bool = False
     plan: Plan | None = None
+    npu: NpuPrice | None = None
 
     JSON_NAMES: ClassVar = {"plan": None}
 
@@ -178,6 +199,7 @@ class Diagnosis(Result):
         images: Number of images on which everything was measured.
         images_given: Number of images that were given.
         operators: Number of operators of the variant.
+        variant_bytes: Size of the variant's file.
         agreement: Agreement with the reference; None before it is measured, or if neither model has an object.
         objects, lost, spurious: Numbers of objects of the reference, of those that the variant lost, and of those that
             it adds.
@@ -221,6 +243,7 @@ class Diagnosis(Result):
     gate: Gate | None = None
     before: Estimate | None = None
     built: Built | None = None
+    variant_bytes: int = 0
 
     ROWS: ClassVar = "causes"
     JSON_NAMES: ClassVar = {"experiment": None, "built": None}
