@@ -6,6 +6,7 @@ decoded. Limit: one process without a page decodes the same photo once and runs 
 
 import base64
 import io
+import os
 import shutil
 import socket
 import subprocess
@@ -61,22 +62,25 @@ def photo(number: int) -> bytes:
 
 
 @contextmanager
-def server(script: str) -> Iterator[str]:
+def server(script: str, folder: Path = ROOT, data: Path | None = None) -> Iterator[str]:
+    """The address of a server that shows this script; `app.py` is started as users do, with `qviz app`.
+
+    Args:
+        folder: The clone whose script it is.
+        data: Where qviz keeps its data and cache, if not in the usual folders.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "streamlit",
-        "run",
-        script,
-        "--server.port",
-        str(port),
-        "--server.headless",
-        "true",
-    ]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    start = ["qviz", "app", "--port"] if script == "app.py" else ["streamlit", "run", script, "--server.port"]
+    folders = {name: str(data) for name in ("QVIZ_CACHE_DIR", "XDG_DATA_HOME", "XDG_CACHE_HOME") if data is not None}
+    process = subprocess.Popen(
+        [sys.executable, "-m", *start, str(port)],
+        cwd=folder,
+        env={**os.environ, "STREAMLIT_SERVER_HEADLESS": "true", **folders},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         for _ in range(200):
             try:

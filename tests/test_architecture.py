@@ -102,6 +102,7 @@ GUESTS = {
     "cloudpickle": {"engine"},
     "psutil": {"engine"},
     "pytest": {"pytest_plugin"},
+    "model_explorer": {"model_explorer"},
     "sqlite3": {"store"},
 }
 """Third-party package -> the roles that may import it; numpy everywhere."""
@@ -124,11 +125,11 @@ def level_of(module: str) -> int:
     parts = module.split(".")
     if parts[0] in ("app", "pages"):
         return PAGE
-    if parts == ["qviz", "__main__"]:
+    if parts[-1] == "__main__":
         return PAGE
     if parts == ["qviz"] or parts[1] in ("session", "session_inputs", "session_variant", "top_level"):
         return SESSION
-    if parts[1] in ("ui", "cli", "pytest_plugin"):
+    if parts[1] in ("ui", "cli", "pytest_plugin", "model_explorer"):
         return FRAME
     if parts[1] == "features":
         if len(parts) == 2:

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     os.environ["QVIZ_OPEN"] = json.dumps(opened)
     os.chdir(home.parent)  # Streamlit reads .streamlit/config.toml from the current folder
     options = ["--server.port", str(args.port), "--server.maxUploadSize", str(max_mb)]
-    os.execv(sys.executable, [sys.executable, "-m", "streamlit", "run", str(home), *options])
+    os.execv(sys.executable, [sys.executable, "-m", "qviz.ui", str(home), *options])
 
 
 def _script() -> Path:

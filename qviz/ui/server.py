@@ -35,7 +35,7 @@ from qviz.features.detection.models import (
 from qviz.features.detection.recorded import unusable
 from qviz.features.inspection.lint import lint_files, lint_origin
 from qviz.features.inspection.warning import Warning
-from qviz.features.settings import MIN_IMAGES, guess_for
+from qviz.features.settings import MIN_IMAGES, check_boxes, guess_for
 from qviz.formatting import as_text
 from qviz.store import FILE, Store, user_folder
 from qviz.structures import EncodedImage, Inference
@@ -213,41 +213,45 @@ def _guessed(
 
 def _find_out(models: Sequence[LoadedModel], images: Sequence[EncodedImage]) -> Guess:
     left_out = unusable(engine(), models[1:], images)
-    guesses = guess_for(context(), [model for model in models if model.digest not in left_out], images)
+    guesses = guess_for(context(), [m for m in models if m.digest not in left_out], images, check=False)
     return {model.digest: model.inspection for model in guesses}, list(left_out.values())
 
 
-def warnings(models: Models, compare_weights: bool = True) -> list[Warning]:
-    """The lint warnings of all models. Warnings about another network are missing until the weights are compared.
+def warnings(models: Models, images: Sequence[EncodedImage], measure: bool = True) -> list[Warning]:
+    """The lint warnings of all models. Until the models have been measured, only those that the files alone justify.
 
-    compare_weights: whether to compare them now, which takes a worker about 0.4 s per variant.
+    measure: whether to compare weights and to check boxes now, which takes a worker about half a second per variant.
     """
-    about_files = lint_files(models.all, context().threads)
-    if not compare_weights:
-        return about_files
-    origins = _origins(models)
-    wait([origins], ORIGIN_SECONDS)
-    return [*(origins.result() if origins.done() else []), *about_files]
+    if measure:
+        job = _measured(models, images)
+        wait([job], MEASURED_SECONDS)
+        if job.done():
+            return job.result()
+    return lint_files(models.all, context().threads)
 
 
-def origins_pending(models: Models) -> bool:
-    """Whether the weights of a variant are still being compared with the reference's."""
-    return not _origins(models).done()
+def warnings_pending(models: Models, images: Sequence[EncodedImage]) -> bool:
+    """Whether weights are still being compared or boxes are still being checked."""
+    return not _measured(models, images).done()
 
 
-def _origins(models: Models) -> Future[list[Warning]]:
-    key = tuple((model.name, model.digest) for model in models.all)
-    start = partial(threads().submit, lint_origin, context(), models.reference, models.variants)
-    return _origin_jobs().get(key, start)
+def _measured(models: Models, images: Sequence[EncodedImage]) -> Future[list[Warning]]:
+    key = tuple((model.name, model.digest, model.settings) for model in models.all), min(len(images), MIN_IMAGES)
+    return _measured_warnings().get(key, partial(threads().submit, _measure, models, tuple(images)))
+
+
+def _measure(models: Models, images: Sequence[EncodedImage]) -> list[Warning]:
+    about_files = lint_files(check_boxes(context(), models.all, images), context().threads)
+    return lint_origin(context(), models.reference, models.variants) + about_files
 
 
 @st.cache_resource(show_spinner=False)
-def _origin_jobs() -> LRUCache[Future[list[Warning]]]:
+def _measured_warnings() -> LRUCache[Future[list[Warning]]]:
     return LRUCache(64)
 
 
-ORIGIN_SECONDS = 0.15
-"""A page waits this many seconds for the comparison of weights, and then shows the other warnings."""
+MEASURED_SECONDS = 0.15
+"""A page waits this many seconds for the warnings that need measurements, and then shows the others."""
 
 
 def compared(

@@ -29,7 +29,7 @@ from qviz.ui.results import redraw_while_pending
 FIRST_IMAGES = 12
 """Number of images that are run before the rest, so that there are first results within seconds."""
 MAX_FAILURES = 20
-REDRAW_SECONDS = 0.6
+REDRAW_SECONDS = 0.4
 MEANINGS = {
     "kept": f"the same class at an IoU of {MIN_SAME_IOU:.2f} or more",
     "shifted": f"the same class at an IoU below {MIN_SAME_IOU:.2f}",
@@ -83,8 +83,8 @@ def _pending(here: Page) -> int:
 
 
 def _is_pending(here: Page) -> bool:
-    """Whether inferences or comparisons of weights are still to be run."""
-    return _pending(here) > 0 or server.origins_pending(here.loaded)
+    """Whether inferences, or measurements for warnings, are still to be run."""
+    return _pending(here) > 0 or server.warnings_pending(here.loaded, here.workspace.images)
 
 
 def _compared(here: Page) -> dict[str, ComparedVariant]:
@@ -113,9 +113,9 @@ def _verdict(here: Page) -> None:
 
 
 def _file_warnings(here: Page) -> list[Warning]:
-    """The warnings about the files. Weights are compared only after the first images, because users wait for those."""
+    """The warnings about the files; those that need measurements come after the first images, which users wait for."""
     has_results = not _pending(here) or any(variant.images for variant in _compared(here).values())
-    return server.warnings(here.loaded, compare_weights=has_results)
+    return server.warnings(here.loaded, here.workspace.images, measure=has_results)
 
 
 def _cards(here: Page) -> None:

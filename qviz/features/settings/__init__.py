@@ -121,7 +121,10 @@ def unknown_settings(model: LoadedModel) -> tuple[str, ...]:
 
 
 def guess_for(
-    context: Context, models: Sequence[LoadedModel], images: ImageFiles | Dataset | Sequence[EncodedImage]
+    context: Context,
+    models: Sequence[LoadedModel],
+    images: ImageFiles | Dataset | Sequence[EncodedImage],
+    check: bool = True,
 ) -> list[LoadedModel]:
     """The models with the decoder that fits their outputs and with unknown settings filled in.
 
@@ -130,12 +133,19 @@ def guess_for(
 
     Args:
         images: Up to `IMAGES` of them are run, evenly spaced, because neighbours in a folder are often similar.
+        check: Whether to check the boxes of all models now; otherwise, call `check_boxes` later.
     """
     models = for_images(context.engine, models, images)
     sample = _sample(images, IMAGES if unknown_settings(models[0]) else readings.IMAGES)
     read = readings.with_readings(context, models, sample)
     reference = guess_settings(context, read[0], sample, read[1:])
-    return readings.checked(context, [reference, *(follow(variant, reference) for variant in read[1:])], sample)
+    read = [reference, *(follow(variant, reference) for variant in read[1:])]
+    return check_boxes(context, read, sample) if check else read
+
+
+def check_boxes(context: Context, models: Sequence[LoadedModel], images: Sequence[EncodedImage]) -> list[LoadedModel]:
+    """The models, each with `Inspection.odd_boxes` filled in if its boxes on a few of the images are implausible."""
+    return readings.checked(context, models, spread(images, readings.IMAGES))
 
 
 def _sample(images: ImageFiles | Dataset | Sequence[EncodedImage], count: int) -> list[EncodedImage]:
