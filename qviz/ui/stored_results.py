@@ -31,6 +31,7 @@ TYPES = {
     "profile": "cost:Profile",
     "diagnosis": "diagnosis.result:Diagnosis",
     "backends": "backends:BackendComparison",
+    "report": "reporting.study:Study",
 }
 """Kind of job -> module and type of its result. Jobs of other kinds take seconds, so their results are not stored."""
 MAX_BYTES = 512 << 20

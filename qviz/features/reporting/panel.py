@@ -6,6 +6,7 @@ Only the study takes time to compute. When sections or notes change, the page is
 from __future__ import annotations
 
 import datetime
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import streamlit as st
@@ -85,12 +86,13 @@ def request_form(here: Page) -> Request | None:
     )
     chosen = panel_study.choose(OFFERED, DEFAULT_SECTIONS, key="report", slow=EXTRAS)
 
-    def begin() -> None:
-        request = Request(
-            source or NO_AP, chosen, tuple(shown), title.strip(), here.view.score, tuple(_diagnoses(here))
-        )
-        st.session_state[REQUEST] = here.loaded.identities, request
+    in_form = Request(source or NO_AP, chosen, tuple(shown), title.strip(), here.view.score, tuple(_diagnoses(here)))
 
+    def begin() -> None:
+        st.session_state[REQUEST] = here.loaded.identities, in_form
+
+    if REQUEST not in st.session_state and jobs.has_result("report", _key(here, in_form)):
+        begin()
     size = len(_dataset(here, sources.get(source or NO_AP)).images) * len(here.loaded.all)
     extras = tuple(name for name in EXTRAS if name in chosen.sections)
     if time := jobs.expected_time("report", Work(jobs.subject_of(here.loaded.reference.digest, extras), size)):
@@ -111,19 +113,18 @@ def _diagnoses(here: Page) -> dict[str, Diagnosis]:
     return {digest: row for digest, row in rows if row is not None and row.complete}
 
 
-def study_of(here: Page, request: Request) -> Study | None:
-    """The study, or None while it is computed and its progress is shown."""
+def _key(here: Page, request: Request) -> Hashable:
+    """Everything that the study of a request depends on."""
     source = dataset_choice.sources(here).get(request.source)
     images = tuple((image.digest, image.name) for image in here.workspace.images)
     data = source.digest if source is not None else images
-    key = (
-        here.loaded.identities,
-        tuple(here.loaded.names.values()),
-        data,
-        request.options,
-        request.extras,
-        request.diagnosed,
-    )
+    names = tuple(here.loaded.names.values())
+    return here.loaded.identities, names, data, request.options, request.extras, request.diagnosed
+
+
+def study_of(here: Page, request: Request) -> Study | None:
+    """The study, or None while it is computed and its progress is shown."""
+    source = dataset_choice.sources(here).get(request.source)
     models, dataset = here.loaded.all, _dataset(here, source)
     annotated = dataset if source is not None else None
     provenance = Provenance(datetime.date.today().isoformat())
@@ -137,7 +138,9 @@ def study_of(here: Page, request: Request) -> Study | None:
         return with_extras(context, study, models, dataset.images, annotated, request.extras)
 
     work = Work(jobs.subject_of(models[0].digest, request.extras), len(dataset.images) * len(models))
-    return jobs.result("report", key, compute, "report", step="Comparing objects", unit="images", work=work)
+    return jobs.result(
+        "report", _key(here, request), compute, "report", step="Comparing objects", unit="images", work=work
+    )
 
 
 def show(here: Page, request: Request, study: Study) -> None:

@@ -8,6 +8,7 @@ import random
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,9 @@ from qviz.features.reporting.html import render
 from qviz.features.reporting.sections import available
 from qviz.features.reporting.study import MAX_BYTES, VERSION, Study, is_study, read_study, study_bytes
 from qviz.features.reporting.text import findings, headline, next_steps
+from qviz.result import encode
+from qviz.store import FILE, Store
+from qviz.ui import stored_results
 from tests.conftest import Sample
 from tests.features.reporting.study import PHOTOGRAPHS, hostile
 
@@ -56,6 +60,12 @@ def test_a_saved_study_gives_the_same_page(full_study: Study) -> None:
     assert render(again) == render(full_study)
     assert Study.from_json(full_study.to_json()).to_json() == full_study.to_json()
     assert study_bytes(again) == data
+
+
+def test_the_server_keeps_a_study_whole(full_study: Study, tmp_path: Path) -> None:
+    with Store(tmp_path / FILE) as store:
+        stored_results.save(store, "report", ("models",), full_study)
+        assert encode(stored_results.load(store, "report", ("models",))) == encode(full_study)
 
 
 def test_hostile_names_stay_text(full_study: Study) -> None:
