@@ -39,7 +39,7 @@ class LabelRows:
 
     Attributes:
         classes: Number of classes; a valid class id is less than this.
-        problems: What is left out, and doubts.
+        problems: Rows that are left out, and rows that are doubtful.
         used: Class id -> number of its rows.
         boxes: The boxes as written in the files.
     """

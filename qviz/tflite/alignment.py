@@ -248,9 +248,9 @@ class Alignment:
         last = i
         while (following := self._fusible_reader(last)) is not None:
             last = following
-        met = {self.partner.get(reader) for reader, _ in self.reference.readers[last]}
+        partners = {self.partner.get(reader) for reader, _ in self.reference.readers[last]}
         ends = self.reference.final[last] and self.variant.final[self.partner[i]]
-        return last if ends or met & readers else i
+        return last if ends or partners & readers else i
 
     def _fusible_reader(self, number: int) -> int | None:
         """The only reader of an operator, if that reader is unpaired, has no other input, and is of a fusible kind."""

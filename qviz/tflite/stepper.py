@@ -118,7 +118,7 @@ class Pieces:
     ) -> None:
         self._graph, self._cutter, self._folded, self._prepare = graph, cutter, folded, prepare
         written = {tensor for op in graph.ops for tensor in op.outputs} - set(folded)
-        self._handed = {index for index in written | set(graph.inputs) if not cutter.variable(index)}
+        self._passed_on = {index for index in written | set(graph.inputs) if not cutter.variable(index)}
 
     def build(self) -> list[Piece]:
         """The interpreters of all steps, in the order in which the steps run.
@@ -174,7 +174,7 @@ class Pieces:
 
     def _reads(self, ops: Iterable[Op]) -> tuple[int, ...]:
         read = (tensor for op in ops for tensor in op.inputs)
-        return tuple(dict.fromkeys(t for t in read if t is not None and t in self._handed))
+        return tuple(dict.fromkeys(t for t in read if t is not None and t in self._passed_on))
 
     def _kinds(self, orders: Iterable[int]) -> str:
         return ", ".join(dict.fromkeys(self._graph.ops[order].kind for order in orders))

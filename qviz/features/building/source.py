@@ -119,6 +119,6 @@ def with_unique_tensor_names(graph: Graph) -> Graph:
 
 
 def rename_tensors(subgraphs: list[Any], graph: Graph) -> None:
-    """Give the tensors of the main subgraph (flatbuffer objects) their names in the graph."""
+    """Write the names of the graph's tensors into the main subgraph (flatbuffer objects), in place."""
     for tensor, named in zip(subgraphs[0].tensors, graph.tensors, strict=True):
         tensor.name = named.name.encode()

@@ -86,7 +86,7 @@ class SweepRequest:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Finding:
-    """A finished sweep, and the short name and colour of each model by its name."""
+    """A finished sweep. short names and colours: name of a model -> its short name, its colour."""
 
     report: RobustnessReport
     request: SweepRequest

@@ -303,18 +303,19 @@ def _cure(ops: Iterable[Op]) -> str:
     sentences = []
     if unable:
         forms = ", ".join(f"{_INTEGER_FORM[kind]} in place of {kind}" for kind in unable if kind in _INTEGER_FORM)
-        advice = f"build the model with {forms}" if forms else f"build the model without {_it(unable)}"
-        sentences.append(f"{_have(unable)} no integer kernel: {advice}, or keep {_it(unable)} if the cost is small.")
+        advice = f"build the model with {forms}" if forms else f"build the model without {_it_or_them(unable)}"
+        keep = f"keep {_it_or_them(unable)} if the cost is small"
+        sentences.append(f"{_have_or_has(unable)} no integer kernel: {advice}, or {keep}.")
     if able:
-        sentences.append(f"{_have(able)} an integer kernel: convert again and calibrate the whole model.")
+        sentences.append(f"{_have_or_has(able)} an integer kernel: convert again and calibrate the whole model.")
     return " ".join(sentences)
 
 
-def _have(kinds: Sequence[str]) -> str:
+def _have_or_has(kinds: Sequence[str]) -> str:
     return f"{', '.join(kinds)} {'has' if len(kinds) == 1 else 'have'}"
 
 
-def _it(kinds: Sequence[str]) -> str:
+def _it_or_them(kinds: Sequence[str]) -> str:
     return "it" if len(kinds) == 1 else "them"
 
 

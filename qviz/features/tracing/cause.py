@@ -94,10 +94,10 @@ def _inside(evidence: Evidence, floated: np.ndarray) -> tuple[Cause, str]:
     if kernels is not None and kernels[1] >= INSIDE:
         restored = f"on the {kernels[0]} kernels the same operator brings back {kernels[1]:.0%} of this"
         return Cause.KERNEL, f"Its kernel has a larger error than rounding explains ({size}): {restored}."
-    return Cause.ROUNDING, f"It has more error than rounding its output explains ({size}){_not(weights, kernels)}."
+    return Cause.ROUNDING, f"It has more error than rounding its output explains ({size}){_excluded(weights, kernels)}."
 
 
-def _not(weights: WeightFacts | None, kernels: tuple[str, float] | None) -> str:
+def _excluded(weights: WeightFacts | None, kernels: tuple[str, float] | None) -> str:
     """The end of a sentence that says what the experiments excluded; empty if nothing."""
     alike = [f"the {kernels[0]} kernels are no better"] if kernels is not None else []
     alike += ["its weights alone are not the cause"] if weights is not None else []
