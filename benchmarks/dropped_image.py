@@ -73,7 +73,7 @@ def server(script: str, folder: Path = ROOT, data: Path | None = None) -> Iterat
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     start = ["qviz", "app", "--port"] if script == "app.py" else ["streamlit", "run", script, "--server.port"]
-    folders = {name: str(data) for name in ("QVIZ_CACHE_DIR", "XDG_DATA_HOME", "XDG_CACHE_HOME") if data is not None}
+    folders = {name: str(data) for name in ("QVIZ_CACHE", "QVIZ_DATA", "XDG_CACHE_HOME") if data is not None}
     process = subprocess.Popen(
         [sys.executable, "-m", *start, str(port)],
         cwd=folder,

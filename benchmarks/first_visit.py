@@ -40,7 +40,7 @@ def main() -> None:
         return
     with sync_playwright() as playwright, TemporaryDirectory() as folder:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        with server("app.py") as address:
+        with server("app.py", data=Path(folder)) as address:
             time.sleep(3)  # as somebody who opens the address that the command has printed
             cold = visit(browser, address, ".qviz-card", ".qviz-card .agreement")
             time.sleep(12)  # until the sample has been run
