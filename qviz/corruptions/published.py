@@ -36,7 +36,7 @@ def gaussian_noise(pixels: np.ndarray, severity: int, rng: np.random.Generator) 
 
 
 def shot_noise(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Poisson noise with this number of photons at white."""
+    """Poisson noise, with fewer photons at higher severities."""
     photons = SHOT[severity - 1]
     step = np.float32(255 / photons)
     return by_rows(pixels, lambda rows: to_bytes(rng.poisson(pixels[rows] * (photons / 255)) * step))

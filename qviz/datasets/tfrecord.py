@@ -1,10 +1,10 @@
 """Annotated images in TFRecord files of the TensorFlow Object Detection API, read without TensorFlow.
 
 image/encoded                            JPEG, PNG, ...
-image/filename, image/source_id          its name
+image/filename, image/source_id          name of the image
 image/width, image/height                pixels without EXIF orientation, as TensorFlow's decoders give them
 image/object/bbox/{xmin,ymin,xmax,ymax}  shares of width and height
-image/object/class/{label,text}          ids from 1; names
+image/object/class/{label,text}          ids of the classes, from 1; their names
 image/object/{is_crowd,area}             optional; area in pixels
 
 Class names are the texts, else those of a label map, else `class 17` for id 18. Broken parts are left out and counted.

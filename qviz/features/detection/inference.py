@@ -365,7 +365,7 @@ class Reading:
     unread: list[str] = field(default_factory=list)
 
     def of(self, images: Iterable[DatasetImage]) -> Iterator[EncodedImage]:
-        """Yield the images that can be read, and note which they are; sentences about the others are not repeated."""
+        """Yield the images that can be read, and record their digests. An unreadable image is reported only once."""
         for image in images:
             try:
                 encoded = image.encoded()

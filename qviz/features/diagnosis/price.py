@@ -1,7 +1,7 @@
-"""What a cure costs: bytes of the file, and time on an NPU as its compiler estimates it.
+"""The price of a cure: bytes of the file, and time on an NPU as the NPU's compiler estimates it.
 
-Before a cure is built, its time is not known; what is known is the time that the operators that it changes take in the
-variant, which bounds what making them wider or keeping them in float is about.
+The time of a cure is not known before its file is built. Until then, the time of the operators that it changes, in the
+variant, shows how large the part of the network is whose time may change.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def priced(result: Diagnosis, cost: NpuCost) -> Diagnosis:
     """The diagnosis with the time on an NPU of the operators that each cure keeps in float or makes wider.
 
     Args:
-        cost: That of the variant.
+        cost: Cost of the variant on the NPU.
     """
     operators = {cause.code: cause.operators for cause in result.causes}
 
@@ -32,13 +32,13 @@ def priced(result: Diagnosis, cost: NpuCost) -> Diagnosis:
 
 
 def check_npu(accelerator: str) -> None:
-    """Raises SettingsError if there is no such accelerator, InputError if Vela is not installed. Empty: no NPU."""
+    """Raise SettingsError for an unknown accelerator, InputError if Vela is not installed. No check if it is empty."""
     if accelerator:
         check_accelerator(accelerator)
 
 
 def with_price(result: Diagnosis, variant: LoadedModel, accelerator: str) -> Diagnosis:
-    """`priced` for an accelerator; the diagnosis as it is without one. Raises ModelError."""
+    """`priced` for an accelerator; the unchanged diagnosis if `accelerator` is empty. Raises ModelError."""
     return priced(result, npu_cost(variant, accelerator)) if accelerator else result
 
 
@@ -49,7 +49,7 @@ def operators_ms(cost: NpuCost, orders: Iterable[int]) -> float | None:
 
 
 def with_built(cure: Cure, model: LoadedModel) -> Cure:
-    """The cure with the time of its built file; as it is without an NPU, or if the file cannot be compiled for it."""
+    """The cure with the time of its built file; unchanged without an NPU, or if the file cannot be compiled for it."""
     if cure.npu is None:
         return cure
     try:

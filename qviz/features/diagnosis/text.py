@@ -7,9 +7,9 @@ from qviz.features.diagnosis.result import Cause, Cure, Diagnosis, Estimate, Evi
 from qviz.formatting import UNKNOWN, interval, megabytes, milliseconds, plural, points, score, share, three
 
 MIN_BYTES = 1000
-"""Fewer bytes more are no price."""
+"""If the file of a cure is larger by fewer bytes than this, no price per megabyte is shown."""
 MIN_SHARE = 0.005
-"""A smaller share of the lost agreement, or a negative one, is called nothing."""
+"""If less than this share of the lost agreement comes back, the text says that nothing comes back."""
 
 
 def verdict(result: Diagnosis) -> str:
@@ -73,7 +73,7 @@ def cure_figures(result: Diagnosis, cure: Cure) -> list[str]:
 
 
 def price_figures(result: Diagnosis, cure: Cure) -> list[str]:
-    """What the cure brings back for each megabyte and millisecond more, as far as they are known.
+    """What the cure brings back for each additional megabyte and millisecond, as far as these are known.
 
     `0.45 per MB more`, `23.6 → 26.7 ms on ethos-u55-256, 0.18 per ms more`; before the cure is built, the time of its
     operators: `its operators take 1.50 of 23.6 ms on ethos-u55-256`.
@@ -142,7 +142,7 @@ def measured_sentence(names: tuple[str, str], agreements: tuple[float | None, fl
 
 
 def built_price(sizes: tuple[int, int], costs: tuple[NpuCost | None, NpuCost | None]) -> str:
-    """Size and, where both are known, time on an NPU of a built cure, each after those of the variant."""
+    """Size and time on an NPU (if known) of a built cure, each compared with that of the variant."""
     before, after = costs
     text = f"It has {megabytes(sizes[1])} instead of {megabytes(sizes[0])}"
     if before is None or after is None:

@@ -146,7 +146,7 @@ def risk_test(images: Sequence[ImageObjects], risks: np.ndarray, outcome: Change
 
 
 def deciles(risks: np.ndarray, events: np.ndarray) -> tuple[Decile, ...]:
-    """The groups by rising risk; fewer than ten objects are one group each."""
+    """The groups, sorted by rising risk. If there are fewer than ten objects, each object is a group."""
     groups = np.array_split(np.argsort(risks, kind="stable"), max(1, min(DECILES, len(risks))))
     return tuple(
         Decile(len(rows), float(risks[rows].mean()), float(events[rows].mean())) for rows in groups if len(rows)
