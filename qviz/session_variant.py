@@ -13,13 +13,13 @@ from qviz.session_inputs import SessionInputs, Source, Sources, as_paths
 if TYPE_CHECKING:
     from qviz.datasets.files import ImageFiles
     from qviz.features.accuracy import Evaluation
+    from qviz.features.backends.noise import NoiseBudget
     from qviz.features.backends.recorded_layers import RecordedLayers
     from qviz.features.cost.npu import NpuCost
     from qviz.features.detection.models import LoadedModel
     from qviz.features.diagnosis import Diagnosis
     from qviz.features.exporting import Export
     from qviz.features.layer_error import LayerErrors
-    from qviz.features.layer_error.noise import NoiseBudget
     from qviz.features.object_risk import Risks
     from qviz.features.slices.ranges import SliceRanges
     from qviz.features.tracing import Trace
@@ -93,7 +93,7 @@ class VariantAnalyses(SessionInputs):
 
         The same file runs on each of TensorFlow Lite's sets of kernels.
         """
-        from qviz.features.layer_error.noise import noise_budget
+        from qviz.features.backends.noise import noise_budget
 
         files = self.images_of(images)
         return noise_budget(self.context, self._pair(variant, files)[1], files, score=score)

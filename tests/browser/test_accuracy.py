@@ -150,6 +150,10 @@ def test_slices_lead_to_their_images(accuracy: Visit, tmp_path: Path) -> None:
     accuracy.settle()
     with page.expect_download(timeout=LONG) as download:
         panel.get_by_role("button", name="CSV: the images of every slice").click()
+    panel.get_by_role("button", name="Images to calibrate with").click()
+    panel.get_by_text("Far outside the calibrated ranges of int8_wrong_range:").wait_for(timeout=LONG)
+    panel.get_by_role("button", name=re.compile("^Download .* to add to the calibration")).wait_for()
+    accuracy.settle()
     text = Path(download.value.path()).read_text()
     assert text.startswith("trait,group,image\n") and "weather,'=1+1," in text and "weather,rain," in text
     panel.get_by_role("link", name=re.compile("^Compare ")).first.click()

@@ -236,6 +236,16 @@ RESCUE = {
     "remarks": list,
 }
 
+OUT_OF_RANGE = {
+    "variant": str,
+    "images": int,
+    "alarms": int,
+    "slices": [{"trait": str, "group": str, "meaning": str, "images": int, "alarms": int, "share": float}],
+    "worst_slice": (dict, None),
+    "add": list,
+    "gain": (dict, None),
+}
+
 RISK = {
     "reference": str,
     "variant": str,

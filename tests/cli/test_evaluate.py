@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
-from tests.cli.keys import EVALUATE, missing
+from tests.cli.keys import EVALUATE, OUT_OF_RANGE, missing
 from tests.conftest import Sample
 from tests.datasets.tfrecords import png
 
@@ -72,6 +72,16 @@ def test_slices_of_images_and_objects(run: Run, call: tuple[object, ...]) -> Non
     objects = result.json["operating_points"][0]["truths"]
     assert sum(row["truths"] for row in rows if row["trait"] == "size") == objects
     assert (result.status, result.json["gate"]["slices"]) == (0, True)
+
+
+def test_alarms_by_slice(run: Run, call: tuple[object, ...]) -> None:
+    """Every image leaves the ranges of `int8_wrong_range`."""
+    result = run(*call, "--json", "--slices", "size", "--out-of-range")
+    assert missing(EVALUATE | {"out_of_range": [OUT_OF_RANGE]}, result.json) == []
+    (rows,) = result.json["out_of_range"]
+    assert rows["alarms"] == rows["images"] and {row["share"] for row in rows["slices"]} == {1.0}
+    assert [row["group"] for row in rows["slices"]] == [row["group"] for row in result.json["slices"]]
+    assert rows["gain"] is None
 
 
 def test_slices_by_the_columns_of_a_file(run: Run, call: tuple[object, ...], tmp_path: Path) -> None:
@@ -146,6 +156,8 @@ REFUSED = [
     (("--dataset", "x.json", "--at", "2"), "The operating point is 2.0; a confidence between 0 and 1 is expected"),
     (("--dataset", "x.json", "--at", "none.json"), "not a file that can be read (No such file or directory)"),
     (("--dataset", "x.json", "--slice-images", "x.csv"), "--slice-images writes the images of slices; add e.g."),
+    (("--dataset", "x.json", "--out-of-range"), "--out-of-range is about slices; add e.g. --slices all."),
+    (("--dataset", "x.json", "--calibration", "."), "--calibration measures what images of a slice bring; add"),
     (("--dataset", "x.json", "--gate-slices"), "--gate-slices needs a limit, and none is given"),
     (("--dataset", "x.json", "--max-ap-loss", "2"), "'2' is not a number between -1 and 1"),
     (("--dataset", "x.json", "--images", "a.jpg", "b.jpg"), "A dataset has its own images"),

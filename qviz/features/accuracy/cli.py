@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qviz.cli import gate_files, options, output
+from qviz.cli import gate_files, options, output, slice_ranges
 from qviz.errors import DatasetError, SettingsError
 from qviz.features.accuracy import cli_operating
 from qviz.features.accuracy.operating_at import BEST, read_at
@@ -34,6 +34,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="use the reference's own detections as the ground truth; needs --images or --dataset",
     )
     cli_operating.add(parser)
+    slice_ranges.add(parser)
     group = parser.add_argument_group("gate")
     group.add_argument(
         "--max-ap-loss",
@@ -70,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
             traits=args.traits,
         )
         worst = gate_files.worst_images(session, args.worst_images)
+        ranges = slice_ranges.ranges_of(session, args, result)
     options.remark_warnings(result.warnings)
     options.remark(result.remarks)
     gates = cli_operating.gates_of(result, args)
@@ -78,12 +80,14 @@ def run(args: argparse.Namespace) -> int:
         _append(args.markdown, result, gates, worst)
     gate_files.write_sarif(args.sarif, args, result, gates)
     if args.json:
-        output.print_json({**result.to_json(), "gate": cli_operating.gates_to_json(gates)})
+        gate = cli_operating.gates_to_json(gates)
+        output.print_json({**result.to_json(), "gate": gate, "out_of_range": ranges})
     elif args.csv:
         output.print_frame(result.to_frame())
     else:
         _print(result)
         cli_operating.show(result, args, gates)
+        slice_ranges.show(ranges)
     statuses = [gate.status for gate in gates]
     return 1 if 1 in statuses else max(statuses, default=0)
 
@@ -100,6 +104,7 @@ def _check(args: argparse.Namespace) -> None:
     if args.gate_slices and args.max_recall_loss is None:
         raise SettingsError("--gate-slices needs a limit, and none is given: add e.g. --max-recall-loss 0.05.")
     cli_operating.check_slices(args)
+    slice_ranges.check(args)
     if args.at is not None:
         read_at(args.at)  # to report a mistake before the models run
     if args.dataset is None and not (args.reference_as_truth and args.images):

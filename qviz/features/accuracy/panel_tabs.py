@@ -159,10 +159,7 @@ def show(here: Page, finding: Finding, variant: str, label: str) -> None:
         "Error types": lambda: errors(finding, variant),
         "Operating point": lambda: panel_operating.show(finding, variant),
         "Slices": lambda: slices_panel.show(
-            finding,
-            variant,
-            [model.digest for model in here.loaded.all],
-            lambda rows, key: _cards(here, finding, variant, rows, key),
+            here, finding, variant, lambda rows, key: _cards(here, finding, variant, rows, key)
         ),
         "Thresholds": lambda: thresholds(finding, variant),
         "Confusions": lambda: confusions(finding, variant),

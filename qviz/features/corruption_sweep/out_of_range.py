@@ -22,9 +22,9 @@ to add         as few images as possible that cover the excess. Each (layer, end
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -174,6 +174,41 @@ def out_of_range(
     Raises:
         Cancelled, ImageError, ModelError, WorkerError: No image can be read, or a model has no layers.
     """
+    return image_reaches(context, reference, variant, images, total).ranked()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageReaches:
+    """The reach of every layer of a variant on every image, from which any of the images can be ranked.
+
+    Attributes:
+        names: (name, digest) of each image.
+        rows: For each image, the reach of every layer.
+    """
+
+    variant: str
+    names: tuple[tuple[str, str], ...]
+    rows: tuple[tuple[RangeReach, ...], ...]
+    skipped: tuple[str, ...] = ()
+
+    def of(self, digests: Collection[str]) -> ImageReaches:
+        """Only the images with these digests."""
+        chosen = [number for number, (_, digest) in enumerate(self.names) if digest in digests]
+        return replace(self, names=tuple(self.names[i] for i in chosen), rows=tuple(self.rows[i] for i in chosen))
+
+    def ranked(self) -> OutOfRange:
+        """The ranking of these images, and those to add to the calibration."""
+        return rank_images(self.variant, self.names, self.rows, self.skipped)
+
+
+def image_reaches(
+    context: Context,
+    reference: LoadedModel,
+    variant: LoadedModel,
+    images: Iterable[EncodedImage],
+    total: int | None = None,
+) -> ImageReaches:
+    """Run the reference on the images, and compare its activations with the variant's ranges; see `out_of_range`."""
     pair = pair_of(reference, variant)
 
     def submit(image: EncodedImage) -> list[Future[tuple[RangeReach, ...]]]:
@@ -185,7 +220,7 @@ def out_of_range(
     for image, (row,) in results_in_order(context, images, submit, skipped, NO_IMAGE, total):
         rows.append(row)
         names.append((image.name, image.digest))
-    return rank_images(variant.name, names, rows, skipped)
+    return ImageReaches(variant.name, tuple(names), tuple(rows), tuple(skipped))
 
 
 def rank_images(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -15,7 +15,7 @@ from qviz.features.accuracy.confusion import ImageLoss
 from qviz.features.accuracy.measured import operating_at
 from qviz.features.accuracy.panel import Finding
 from qviz.features.accuracy.slice_loss import SliceLoss, Slices
-from qviz.features.slices import slices
+from qviz.features.slices import panel_ranges, slices
 from qviz.features.slices.losses import rank
 from qviz.features.slices.panel_traits import Traits, chosen_traits
 from qviz.features.slices.plot import figure
@@ -24,6 +24,7 @@ from qviz.formatting import hundred, plural
 from qviz.structures import Loss
 from qviz.ui import clicks, jobs
 from qviz.ui.jobs import Work
+from qviz.ui.page import Page
 
 SHOWN_SLICES = 40
 SHOWN_IMAGES = 4
@@ -32,11 +33,10 @@ CLICKED = "qviz-slices"
 DrawImages = Callable[[Sequence[ImageLoss], str], None]
 
 
-def show(finding: Finding, variant: str, digests: Sequence[str], draw_images: DrawImages) -> None:
+def show(here: Page, finding: Finding, variant: str, draw_images: DrawImages) -> None:
     """Draw a button and, after a click, the slices of the variant in view.
 
     Args:
-        digests: Digests of the models' settings and files, for the key of the job.
         draw_images: Draws images with their losses; its text argument becomes part of the keys of its buttons.
     """
     traits = chosen_traits(finding.source.dataset)
@@ -47,12 +47,23 @@ def show(finding: Finding, variant: str, digests: Sequence[str], draw_images: Dr
         )
         clicks.button(st, "Find slices", clicks.keep(CLICKED, True), "accuracy-slices", st.rerun, type="primary")
         return
-    result = _result(finding, traits, digests)
-    if result is not None:
-        _draw(replace(result, remarks=(*traits.remarks, *result.remarks)), finding, variant, draw_images)
+    key = _key(here, finding, traits)
+    result = _result(finding, traits, key)
+    if result is None:
+        return
+    chosen = _draw(replace(result, remarks=(*traits.remarks, *result.remarks)), finding, variant, draw_images)
+    if chosen is not None:
+        panel_ranges.show(here, finding, replace(finding.evaluation, slices=result), variant, chosen, key)
 
 
-def _result(finding: Finding, traits: Traits, digests: Sequence[str]) -> Slices | None:
+def _key(here: Page, finding: Finding, traits: Traits) -> Hashable:
+    """What the slices depend on."""
+    digests = tuple(model.digest for model in here.loaded.all)
+    at = st.session_state.get("accuracy-at")
+    return finding.source.digest, finding.source.reference_as_truth, digests, at, traits.digest, traits.names
+
+
+def _result(finding: Finding, traits: Traits, key: Hashable) -> Slices | None:
     at = st.session_state.get("accuracy-at")
     evaluation, dataset = finding.evaluation, traits.dataset
 
@@ -62,12 +73,12 @@ def _result(finding: Finding, traits: Traits, digests: Sequence[str]) -> Slices 
         point = operating_at(evaluation, dataset, "best" if at is None else at)
         return slices(context, replace(evaluation, operating=point), dataset, traits.names)
 
-    key = finding.source.digest, finding.source.reference_as_truth, tuple(digests), at, traits.digest, traits.names
     work = Work(amount=len(dataset.images))
     return jobs.result("slices", key, run, "slices", "Measuring images", "images", work=work)
 
 
-def _draw(result: Slices, finding: Finding, variant: str, draw_images: DrawImages) -> None:
+def _draw(result: Slices, finding: Finding, variant: str, draw_images: DrawImages) -> SliceLoss | None:
+    """Draw the slices, and return the one whose images are shown."""
     number = finding.names.index(variant) - 1
     for text in sentences(result, number, variant):
         st.text(text)
@@ -84,6 +95,7 @@ def _draw(result: Slices, finding: Finding, variant: str, draw_images: DrawImage
         _curve(result, finding, variant, number)
     if chosen is not None:
         _images(chosen, result, finding, variant, draw_images)
+    return chosen
 
 
 def _table(rows: Sequence[SliceLoss], number: int, variant: str) -> SliceLoss | None:

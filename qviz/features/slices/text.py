@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from qviz.features.accuracy.slice_loss import SliceLoss, Slices, VariantSliceLoss
 from qviz.features.slices.losses import MIN_IMAGES, MIN_OBJECTS
+from qviz.features.slices.ranges import CalibrationGain, Gain, SliceRanges
 from qviz.features.slices.traits import is_of_images
-from qviz.formatting import interval, plural, points
+from qviz.formatting import interval, listed, plural, points, share, signed_points
 
 SHOWN = 5
 
@@ -45,3 +46,60 @@ def sentences(slices: Slices, variant: int, name: str) -> list[str]:
 def variant_sentences(slices: Slices, names: Sequence[str]) -> list[str]:
     """The sentences on all variants."""
     return [text for number, name in enumerate(names) for text in sentences(slices, number, name)]
+
+
+MIN_ALARMS = 3
+"""A slice with fewer alarms is not named."""
+NAMED_IMAGES = 5
+
+
+def ranges_sentences(result: SliceRanges, name: str) -> list[str]:
+    """How many images leave the ranges, in which slice most, which images to add, and what they bring."""
+    count = f"{result.alarms or 'None'} of {plural(result.images, 'image')}"
+    texts = [f"{count} {'drives' if result.alarms <= 1 else 'drive'} the network far outside the ranges of {name}."]
+    rows = [row for row in result.slices if row.alarms >= MIN_ALARMS]
+    most_frequent = max(rows, key=lambda row: (row.share, row.alarms), default=None)
+    if most_frequent is not None and most_frequent.share > result.alarms / result.images:
+        texts.append(f"Most often {most_frequent.meaning} do: {most_frequent.alarms} of {most_frequent.images}.")
+    if result.worst is not None:
+        texts.append(_to_add(result, result.worst.meaning))
+    if result.gain is not None:
+        texts += gain_sentences(result.gain)
+    return texts
+
+
+def _to_add(result: SliceRanges, meaning: str) -> str:
+    if not result.add:
+        return f"The worst slice, {meaning}, lies within the ranges: no image of it is worth adding to the calibration."
+    names = listed([row.image for row in result.add], NAMED_IMAGES)
+    alarms = next(row.alarms for row in result.slices if row.meaning == meaning)
+    doubt = "" if alarms else " None of them lies far outside, so its loss hardly comes from the calibration."
+    return (
+        f"To calibrate for the worst slice, {meaning}, add {plural(len(result.add), 'image')}: {names}. This covers"
+        f" {share(result.add[-1].covered)} of how far its images lie outside the ranges.{doubt}"
+    )
+
+
+def gain_sentences(gain: CalibrationGain) -> list[str]:
+    """One sentence per measure on what the added images bring."""
+    start = (
+        f"{gain.recipe} from {plural(gain.calibration_images, 'calibration image')}, and from {gain.added} more, on"
+        f" {plural(gain.images, 'other image')} of the slice"
+    )
+    return [f"{start}: {_gain(row)}" for row in gain.gains]
+
+
+def _gain(row: Gain) -> str:
+    bounds = interval(row.gain.low, row.gain.high)
+    sure = "" if row.gain.significant is None or row.gain.significant else ", not significant"
+    amount = f"{signed_points(row.gain.value)} {bounds}".rstrip()
+    values = f"{points(row.without)} becomes {points(row.with_added)}"
+    return f"{row.measure} ×100 {values}, {amount}{sure}; the variant as it is has {points(row.variant)}."
+
+
+def chosen_sentence(result: SliceRanges, chosen: SliceLoss, add: int, name: str) -> str:
+    """How many images of one slice leave the ranges, beside all images, and how many to add to the calibration."""
+    row = next(row for row in result.slices if (row.trait, row.group) == (chosen.trait, chosen.group))
+    counts = f"{row.alarms} of {plural(row.images, 'image')} of this slice, {result.alarms} of {result.images} of all"
+    start = f"Far outside the calibrated ranges of {name}: {counts}."
+    return f"{start} Calibrating with {plural(add, 'image')} more would cover the excess." if add else start
