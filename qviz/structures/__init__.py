@@ -15,7 +15,7 @@ All types are frozen. Those with arrays compare by identity (`eq=False`).
 from qviz.structures.dataset import Category, Dataset, DatasetImage, DatasetProblem, spread
 from qviz.structures.detections import Detections, GroundTruth, Inference
 from qviz.structures.graph import Graph, Model, Op, Scheme, Tensor
-from qviz.structures.image import AppliedCorruption, EncodedImage, Image, digest_of, digest_of_json
+from qviz.structures.image import AppliedCorruption, EncodedImage, Image, digest_of, digest_of_json, file_digest
 from qviz.structures.loss import Loss
 from qviz.structures.quantization import Quantization
 from qviz.structures.settings import Settings
@@ -41,5 +41,6 @@ __all__ = [
     "Tensor",
     "digest_of",
     "digest_of_json",
+    "file_digest",
     "spread",
 ]

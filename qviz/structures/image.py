@@ -54,8 +54,13 @@ class EncodedImage:
 
     def __post_init__(self) -> None:
         if not self.digest:
-            suffix = f"@{self.size[0]}x{self.size[1]}" if self.size else ""
+            suffix = f"{SIZE_MARK}{self.size[0]}x{self.size[1]}" if self.size else ""
             object.__setattr__(self, "digest", digest_of(self.data) + suffix + _suffix(self.corruption))
+
+    @property
+    def file_digest(self) -> str:
+        """Identifies the file alone: the same with and without a size or corruption."""
+        return file_digest(self.digest)
 
     @property
     def plain(self) -> EncodedImage:
@@ -72,6 +77,20 @@ class EncodedImage:
 
 CORRUPTION_MARK = "~"
 """Separates, in a digest, the part for the image from the part for its corruption."""
+SIZE_MARK = "@"
+"""Separates, in a digest, the part for the file from the part for its size."""
+
+
+def file_digest(digest: str) -> str:
+    """The part of an image's digest that identifies its file.
+
+    An annotated image has a size and the same file among calibration images has none, so that their digests differ.
+
+    Example:
+        >>> file_digest("5f2b@640x480~fog 3")
+        '5f2b'
+    """
+    return digest.split(CORRUPTION_MARK)[0].split(SIZE_MARK)[0]
 
 
 def _suffix(corruption: AppliedCorruption | None) -> str:

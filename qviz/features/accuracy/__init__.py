@@ -44,7 +44,7 @@ from qviz.features.detection.models import LoadedModel
 from qviz.features.inspection.lint import lint_all
 from qviz.features.inspection.warning import Warning
 from qviz.result import Result, to_json
-from qviz.structures import Dataset, DatasetProblem, Detections
+from qviz.structures import Dataset, DatasetProblem, Detections, file_digest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -367,7 +367,7 @@ def _problems(
     dark = dark_images(context, (image.encoded() for image in evaluator.dataset.images), suspects(names, empty))
     facts = ImageFacts(
         sizes={number: (size,) for number, size in sizes.items()},
-        digests={number: digest.split("@")[0] for number, digest in evaluator.digests.items()},
+        digests={number: file_digest(digest) for number, digest in evaluator.digests.items()},
         dark={number: dark[digest] for number, digest in evaluator.digests.items() if digest in dark},
     )
     counted = evaluator.classes(model)

@@ -45,8 +45,8 @@ def split(dataset: Dataset, calibration: Sequence[EncodedImage]) -> tuple[Datase
 
     Raises DatasetError if fewer than eight images are left.
     """
-    digests = {image.digest for image in calibration}
-    rows = tuple(image for image in dataset.images if image.encoded().digest not in digests)
+    digests = {image.file_digest for image in calibration}
+    rows = tuple(image for image in dataset.images if image.encoded().file_digest not in digests)
     if len(rows) < len(dataset.images) and len(rows) < 2:
         raise DatasetError(
             "All images were used for calibration, so none is left to measure a cure on; give others (--images)."

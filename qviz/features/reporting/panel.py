@@ -129,10 +129,10 @@ def study_of(here: Page, request: Request) -> Study | None:
     annotated = dataset if source is not None else None
     provenance = Provenance(datetime.date.today().isoformat())
     diagnoses = {digest: row for digest, row in _diagnoses(here).items() if digest in request.diagnosed}
-    diagnosed_on = {image.digest for image in diagnosis.images_of(here)}
+    diagnosed_on = {image.file_digest for image in diagnosis.images_of(here)}
 
     def compute(context: Context) -> Study:
-        same = diagnoses and diagnosed_on <= {image.encoded().digest for image in dataset.images}
+        same = diagnoses and diagnosed_on <= {image.encoded().file_digest for image in dataset.images}
         diagnosed = diagnoses if same else {}
         study = make_study(context, models, dataset.images, annotated, request.options, provenance, diagnosed)
         return with_extras(context, study, models, dataset.images, annotated, request.extras)

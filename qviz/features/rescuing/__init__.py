@@ -27,7 +27,7 @@ from qviz.features.rescuing.candidates import Candidates, journal_of
 from qviz.features.rescuing.result import AP, LATENCY, SIZE, Budget, Chosen, ImageCounts, ReferenceFile, Rescue, Tried
 from qviz.features.rescuing.search import MAX_TRIES, Search
 from qviz.formatting import listed, plural
-from qviz.structures import Dataset, EncodedImage
+from qviz.structures import Dataset, EncodedImage, file_digest
 
 __all__ = ["Budget", "Request", "Rescue", "halves", "rescue"]
 
@@ -235,8 +235,8 @@ def _check_annotated(references: Sequence[Measurement], budget: Budget, dataset:
 
 
 def _overlap(calibration: Sequence[EncodedImage], *evaluators: Evaluator) -> list[str]:
-    digests = {digest for evaluator in evaluators for digest in evaluator.digests.values()}
-    common = len({image.digest for image in calibration} & digests)
+    digests = {file_digest(digest) for evaluator in evaluators for digest in evaluator.digests.values()}
+    common = len({image.file_digest for image in calibration} & digests)
     if not common:
         return []
     return [

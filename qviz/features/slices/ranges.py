@@ -210,7 +210,7 @@ def with_gain(
     """
     if result.worst is None:
         raise DatasetError(f"{result.variant} loses more than elsewhere in no slice, so there is nothing to add.")
-    search, rest = _halves(result.worst, dataset, {image.digest for image in calibration})
+    search, rest = _halves(result.worst, dataset, {image.file_digest for image in calibration})
     add = result.to_add(image.name for image in search)
     if not add or len(rest) < MIN_MEASURED:
         count = f"{plural(len(add), 'image')} to add and {plural(len(rest), 'image')} to measure on"
@@ -226,7 +226,7 @@ def with_gain(
 def _halves(row: SliceLoss, dataset: Dataset, digests: set[str]) -> tuple[list[DatasetImage], list[DatasetImage]]:
     """The images of a slice in two random halves, without those that have these digests (the calibration's)."""
     names = set(row.image_names)
-    images = [image for image in dataset.images if image.name in names and image.encoded().digest not in digests]
+    images = [image for image in dataset.images if image.name in names and image.encoded().file_digest not in digests]
     order = np.random.default_rng(SEED).permutation(len(images))
     return [images[i] for i in sorted(order[::2])], [images[i] for i in sorted(order[1::2])]
 
