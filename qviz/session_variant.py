@@ -254,7 +254,14 @@ class VariantAnalyses(SessionInputs):
         return what_if(self.context, reference, chosen, files, sets=sets, score=score, iou=iou, quick=quick)
 
     def video(
-        self, video: Source, *, every: int = 1, score: float = PAGE_SCORE, rate: float = 30.0, variant: Variant = None
+        self,
+        video: Source,
+        *,
+        every: int = 1,
+        score: float = PAGE_SCORE,
+        rate: float = 30.0,
+        variant: Variant = None,
+        out_of_range: bool = False,
     ) -> VideoResult:
         """The reference and a variant on the frames of a video: presence, blinks, jitter, and agreement of each frame.
 
@@ -264,6 +271,7 @@ class VariantAnalyses(SessionInputs):
             score: Minimum confidence of an object, in [0, 1].
             rate: Frames per second, if the video is a folder of frames.
             variant: Its name, a unique part of it, or its number from 1; not needed if there is only one.
+            out_of_range: Examine one frame per second for activations outside the variant's calibrated ranges.
 
         Raises:
             ImageError: The video cannot be read, or none of its frames can be run.
@@ -271,7 +279,7 @@ class VariantAnalyses(SessionInputs):
         from qviz.features.video import video as run
 
         pair = self.models[0], self.variant(variant)
-        return run(self.context, *pair, Path(video), every=every, score=score, rate=rate)
+        return run(self.context, *pair, Path(video), every=every, score=score, rate=rate, out_of_range=out_of_range)
 
     def diagnose(
         self,

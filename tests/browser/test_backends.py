@@ -14,6 +14,8 @@ def test_two_sets_of_kernels_are_compared(visit: Visit) -> None:
     page = visit.page
     visit.open("/backends")
     expect(page.locator(".qviz-verdict").first).to_contain_text("The same file can answer differently on other kernels")
+    page.get_by_text("Operator by operator: where do the kernels first differ?").click()
+    visit.settle()
     page.get_by_role("button", name="Run", exact=True).click()
     verdict = page.locator(".qviz-verdict").filter(has_text=re.compile(r"on 12 images"))
     verdict.wait_for(timeout=120_000)
@@ -22,6 +24,7 @@ def test_two_sets_of_kernels_are_compared(visit: Visit) -> None:
     )
     expect(page.locator(".js-plotly-plot")).to_be_visible()
     expect(page.get_by_test_id("stDataFrame")).to_be_visible()
+    expect(page.get_by_text("int8: xnnpack and builtin first differ in operator 1 (CONV_2D)").first).to_be_visible()
     shown = verdict.inner_text()
     lost = re.search(r"\S+ loses .*? because of the kernels\.", shown)
     assert lost is not None

@@ -1,6 +1,6 @@
 """Find the first operator for which two backends return different outputs from the same inputs.
 
-The file runs operator by operator on XNNPACK and on other kernels of LiteRT (`qviz.features.layer_error.noise`). A
+The file runs operator by operator on XNNPACK and on other kernels of LiteRT (`qviz.features.backends.noise`). A
 difference of one integer step, or in the last bits of a float32, counts as rounding, because each set of kernels
 rounds ties and adds sums in its own way.
 """
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from itertools import islice
 
 from qviz.context import Context
+from qviz.features.backends.noise import OTHER_KERNELS, KernelNoise, LayerNoise, noise_budget
 from qviz.features.detection.inference import Images
 from qviz.features.detection.models import LoadedModel
-from qviz.features.layer_error.noise import OTHER_KERNELS, KernelNoise, LayerNoise, noise_budget
 
 MAX_IMAGES = 2
 """Maximum number of images. Every operator is run on each of them with every set of kernels."""

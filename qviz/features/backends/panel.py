@@ -14,7 +14,13 @@ import streamlit as st
 from qviz.context import Context
 from qviz.features.backends import BackendComparison, backends
 from qviz.features.backends.kinds import KINDS, missing
-from qviz.features.backends.text import losses_sentence, refusal_sentence, verdict, worst_losses
+from qviz.features.backends.text import (
+    first_difference_sentence,
+    losses_sentence,
+    refusal_sentence,
+    verdict,
+    worst_losses,
+)
 from qviz.features.detection.models import LoadedModel
 from qviz.features.diagnosis.panel import with_short_names
 from qviz.formatting import as_text, milliseconds, plural
@@ -107,8 +113,15 @@ def _form(here: Page) -> None:
         if reason := missing(name):
             left.caption(as_text(reason))
 
+    stepwise = left.toggle(
+        "Operator by operator: where do the kernels first differ?",
+        key="backends-first-difference",
+        persist_state="session",
+        help="Runs each file operator by operator on XNNPACK and on LiteRT's other kernels, on two of the images.",
+    )
+
     def begin() -> None:
-        _start(here, tuple(names or ()), images)
+        _start(here, tuple(names or ()), images, stepwise)
 
     disabled = not names or not _models(here)
     clicks.button(right, "Run", begin, "backends-run", st.rerun, disabled=disabled, type="primary")
@@ -119,12 +132,12 @@ def _models(here: Page) -> list[LoadedModel]:
     return [model for model in here.loaded.all if model.layers_available]
 
 
-def _start(here: Page, names: tuple[str, ...], images: list[EncodedImage]) -> None:
+def _start(here: Page, names: tuple[str, ...], images: list[EncodedImage], stepwise: bool) -> None:
     """Run these backends. An earlier run of the same models and images is stopped, and its result is dropped."""
     models, score = _models(here), here.view.score
 
     def run(context: Context) -> BackendComparison:
-        return backends(context, models, images, on=names, score=score)
+        return backends(context, models, images, on=names, score=score, first_difference=stepwise)
 
     if (earlier := jobs.find(KIND, _key(here))) is not None:
         earlier.stop()
@@ -171,6 +184,9 @@ def _notes(here: Page, result: BackendComparison) -> None:
             st.text(f"{KINDS[backend.name].title} is not available: {backend.reason}")
         elif backend.reason:
             st.caption(as_text(f"{KINDS[backend.name].title} ran on {backend.reason}."))
+    for model in result.models:
+        for difference in model.first_differences:
+            page.small_text(with_short_names(here, first_difference_sentence(model.name, difference)))
     sentences = [
         with_short_names(here, refusal_sentence(model.name, row)) for model in result.models for row in model.refused
     ]

@@ -5,7 +5,7 @@ against FP32      `recorded_sqnr_db` compares the recorded tensor with the refer
 against kernels   `kernel_sqnr_db` and `steps` compare the recorded tensor with the same tensor of the same file here.
                   The local figures compare it with what the operator returns here for the device's inputs
 
-The figures against kernels are those of `qviz.features.layer_error.noise`, with the device as one of the two sets of
+The figures against kernels are those of `qviz.features.backends.noise`, with the device as one of the two sets of
 kernels. SQNR is in dB, higher is better. It is None if nothing differs or nothing is recorded.
 """
 
@@ -22,12 +22,12 @@ from qviz.context import Context
 from qviz.detector import decoded
 from qviz.engine import Blob
 from qviz.errors import RecordingError
+from qviz.features.backends.noise import KernelNoise, LayerNoise, NoiseSums, compared, layers_of, sums_of
 from qviz.features.backends.recording import Device, input_digest
 from qviz.features.backends.tensor_file import TensorRecording, described, image_tensors
 from qviz.features.detection.inference import results_in_order
 from qviz.features.detection.models import LoadedModel
 from qviz.features.layer_error import pair_of
-from qviz.features.layer_error.noise import KernelNoise, LayerNoise, NoiseSums, compared, layers_of, sums_of
 from qviz.features.layer_error.tensor_error import ErrorSums
 from qviz.formatting import listed, plural
 from qviz.result import Result

@@ -6,6 +6,7 @@ from qviz.features.backends import BackendComparison, LostObjects, Refusal
 from qviz.features.backends.device import DevicePack, DeviceResults, DeviceRun
 from qviz.features.backends.first_difference import FirstDifference
 from qviz.features.backends.kinds import AS_IN_THE_FILE
+from qviz.features.backends.noise import NoiseBudget
 from qviz.features.backends.recorded_layers import RecordedLayer, RecordedLayers
 from qviz.features.backends.recording import RUNNER, Device
 from qviz.features.backends.tensor_file import SHAPE
@@ -26,6 +27,8 @@ def verdict(result: Result) -> str:
         return f"{images} recorded on {device}, {milliseconds(result.ms)} each."
     if isinstance(result, BackendComparison):
         return " ".join([agreement_sentence(result), *map(losses_sentence, worst_losses(result)[:1])])
+    if isinstance(result, NoiseBudget):
+        return " ".join(noise.sentence for noise in result.sets)
     if isinstance(result, RecordedLayers):
         return recorded_sentence(result)
     assert isinstance(result, DeviceResults)

@@ -1,4 +1,4 @@
-"""Charts of all layers: SQNR along the network, and what other kernels change.
+"""Charts of all layers: SQNR along the network.
 
 Circles on the line show the cumulative SQNR, diamonds the local SQNR (dB, higher is better). A layer that stands out
 within its variant has a ring, a selected one a blue ring. A single variant is coloured by operator type; several
@@ -17,7 +17,6 @@ import plotly.graph_objects as go
 from qviz.chart_style import REFERENCE, plain, variant_colour
 from qviz.features.layer_error import LayerErrors
 from qviz.features.layer_error.metrics import CUMULATIVE, HOVER_METRICS, LOCAL, LayerError, Metric
-from qviz.features.layer_error.noise import NoiseBudget
 from qviz.features.layer_error.outliers import Outliers, outliers
 from qviz.features.layer_error.picture import RANGE, SCALE
 from qviz.formatting import shortened
@@ -55,31 +54,9 @@ class Row:
         return self.positions.get(order, order)
 
 
-def figure(result: LayerErrors | NoiseBudget) -> go.Figure:
-    """The chart of one variant's layers or, for a noise budget, of the SQNR of other kernels, along the network."""
-    if isinstance(result, NoiseBudget):
-        return noise_chart(result)
+def figure(result: LayerErrors) -> go.Figure:
+    """The chart of one variant's layers along the network."""
     return layer_error_chart([Row(result.variant, result, outliers(result.layers), variant_colour(0))])
-
-
-def noise_chart(result: NoiseBudget) -> go.Figure:
-    """Cumulative SQNR of each set of kernels relative to the default ones. Equal tensors have no point."""
-    chart = go.Figure()
-    for position, noise in enumerate(result.sets):
-        chart.add_trace(
-            go.Scatter(
-                x=[layer.order for layer in noise.layers],
-                y=[layer.kernel_sqnr_db for layer in noise.layers],
-                customdata=[plain(layer.op_kind) for layer in noise.layers],
-                mode="lines+markers",
-                name=f"{noise.kernels} kernels",
-                line={"color": variant_colour(position)},
-                hovertemplate="operator %{x}: %{customdata}<br>%{y:.1f} dB<extra></extra>",
-            )
-        )
-    chart.update_xaxes(title="operator, in the order of the file")
-    chart.update_yaxes(title="SQNR, dB (higher is better)", rangemode="tozero")
-    return chart.update_layout(height=360, margin={"l": 8, "r": 8, "t": 32, "b": 8})
 
 
 def layer_error_chart(

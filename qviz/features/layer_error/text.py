@@ -7,17 +7,14 @@ from collections.abc import Mapping
 from qviz.features.inspection.text import headline
 from qviz.features.layer_error import LayerErrors
 from qviz.features.layer_error.metrics import LayerError
-from qviz.features.layer_error.noise import NoiseBudget
 from qviz.features.layer_error.outliers import end_sqnr_db, from_exact, inherits, worst_layer, worst_variant
 from qviz.features.what_if import WhatIf
 from qviz.features.what_if.text import culprit_sentence
 from qviz.formatting import plural
 
 
-def verdict(result: LayerErrors | NoiseBudget) -> str:
-    """Where the variant loses most or, for a noise budget, what other kernels change."""
-    if isinstance(result, NoiseBudget):
-        return " ".join(noise.sentence for noise in result.sets)
+def verdict(result: LayerErrors) -> str:
+    """Where the variant loses most."""
     return layers_verdict({result.variant: result})
 
 

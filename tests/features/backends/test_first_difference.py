@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as fb
 
-from qviz.features.layer_error.noise import KernelNoise, layers_of, sums_of
+from qviz.features.backends.noise import KernelNoise, layers_of, sums_of
 from qviz.tflite.edit import packed
 from qviz.tflite.stepper import Stepper
 

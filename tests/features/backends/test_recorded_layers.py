@@ -20,11 +20,11 @@ from qviz.engine import LocalEngine
 from qviz.errors import RecordingError, SettingsError
 from qviz.features.backends.device import device_pack, device_read, device_run
 from qviz.features.backends.inner import InnerTensor, inner_tensors
+from qviz.features.backends.noise import noise_budget
 from qviz.features.backends.recorded_layers import RecordedLayers, recorded_layers
 from qviz.features.backends.text import recorded_sentence
 from qviz.features.detection.models import LoadedModel
 from qviz.features.layer_error import layers
-from qviz.features.layer_error.noise import noise_budget
 from qviz.structures import EncodedImage
 from qviz.structures.graph import Graph
 from tests.cli.conftest import Run, run
@@ -103,6 +103,9 @@ def test_figures_are_those_of_layers_and_of_the_noise_budget(
     assert text.startswith("The recording of phone (ai_edge_litert ")
     assert "covers 157 of 157 operators of ssdlite_mobilenet_v2_int8.tflite on 1 image." in text
     assert "Given the same inputs, no operator differs from the kernels here beyond rounding" in text
+    lines = {line.name: list(line.y) for line in result.plot().data}
+    assert lines["device against FP32"] == [row.recorded_sqnr_db for row in result.layers]
+    assert lines["device against kernels here"] == [row.kernel_sqnr_db for row in result.layers]
     assert list(result.to_frame()["order"]) == [row.order for row in result.layers]
 
 

@@ -14,9 +14,11 @@ from qviz.features.cost import profile
 from qviz.features.cost.npu import _cost, _reasons, check_accelerator, npu_costs
 from qviz.features.cost.text import npu_sentence
 from qviz.features.detection.models import LoadedModel
+from tests.cli.conftest import Run, run
 from tests.conftest import Sample
 from tests.graphs import graph, image_tensor, op, tensor
 
+__all__ = ["run"]
 installed = pytest.mark.skipif(not optional.is_installed("vela"), reason="ethos-u-vela is not installed")
 TOTAL = {
     "system_config": "System",
@@ -110,7 +112,6 @@ def test_totals_are_those_of_vela(loaded: dict[str, LoadedModel], engine: LocalE
     left = {one.op_kind for one in int8.npu.operators if one.runs_on == "cpu"}
     assert left == {"ADD_N", "DEQUANTIZE", "QUANTIZE", "TFLite_Detection_PostProcess"}
     assert float32.npu.cpu_operators > 100 and float32.npu.cycles < int8.npu.cycles / 100
-    assert int8.npu is not None
     assert "operators of 155 left to the CPU, whose time is not counted" in npu_sentence(int8.name, int8.npu)
     assert result.to_json()["models"][0]["npu"]["cycles"] == int8.npu.cycles
 
@@ -123,3 +124,24 @@ def test_a_file_that_ends_the_process_of_vela_is_a_remark(sample: Sample, loaded
     models = [replace(loaded["int8"], model=source), loaded["int8"]]
     assert [cost.accelerator for cost in npu_costs(models, "ethos-u55-32", remarks).values()] == ["ethos-u55-32"]
     assert remarks[0].startswith("ssdlite_mobilenet_v2_int8.tflite is not compiled by Vela for ethos-u55-32: ")
+
+
+def test_an_unknown_accelerator_is_refused_by_layers_and_diagnose(run: Run, sample: Sample) -> None:
+    models = [sample.models[name] for name in ("float32", "int8")]
+    for command in ("layers", "diagnose"):
+        call = (command, *models, "--images", sample.images / "hens.jpg", "--workers", "1")
+        refused = run(*call, "--npu", "ethos-u1")
+        assert (refused.status, "'ethos-u1' is not an accelerator" in refused.err) == (2, True)
+
+
+@installed
+def test_layers_has_the_cycles_beside_the_errors(run: Run, sample: Sample) -> None:
+    models = [sample.models[name] for name in ("float32", "int8")]
+    call = ("layers", *models, "--images", sample.images / "hens.jpg", "--workers", "1", "--npu", "ethos-u55-256")
+    npu = run(*call, "--json").json["npu"]
+    cycles = {row["order"]: row["cycles"] for row in npu["operators"] if row["runs_on"] == "npu"}
+    assert sum(cycles.values()) == npu["cycles"]
+    header, *rows = run(*call, "--csv").out.splitlines()
+    column = header.split(",").index("npu_cycles")
+    shown = {int(row.split(",")[0]): row.split(",")[column] for row in rows}
+    assert shown[1] == str(cycles[1]) and shown[0] == ""  # the QUANTIZE of the input is left to the CPU

@@ -13,8 +13,8 @@ from qviz.datasets.files import load_images
 from qviz.datasets.images import read_image
 from qviz.engine import LocalEngine
 from qviz.errors import ImageError
+from qviz.features.backends.noise import MAX_IMAGES, Difference, KernelNoise, KernelSets, noise_budget
 from qviz.features.detection.models import LoadedModel
-from qviz.features.layer_error.noise import MAX_IMAGES, Difference, KernelNoise, KernelSets, noise_budget
 from qviz.structures import EncodedImage
 from qviz.tflite.inputs import fill, input_spec
 from qviz.tflite.runner import Runner
