@@ -154,7 +154,10 @@ class LoadedModel:
     def no_layers(self) -> str:
         """A sentence that says why its layers cannot be read; empty if they can."""
         if self.is_recorded:
-            return f"{self.name} holds recorded results, which have no network to look into; give its .tflite file."
+            return (
+                f"{self.name} holds recorded results, which have no network to look into; give its .tflite file, and what"
+                " `qviz device read --tensors` wrote as its recording."
+            )
         if not self.layers_available:
             runtime = self.inspection.runtime or "TensorFlow"
             return f"{self.name} is run by {runtime} and has no layers to read; a .tflite file is needed."
