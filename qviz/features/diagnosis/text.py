@@ -41,6 +41,8 @@ def figure_text(row: Evidence) -> str:
     """`16.8 dB lowest local SQNR, operator 12 (CONV_2D) on 2 images`."""
     if row.value is not None and row.value < 100 * MIN_SHARE and row.figure.startswith("comes back"):
         return f"nothing {row.figure}, {row.where}"
+    if row.value is not None and row.unit == "%":
+        return f"{share(row.value / 100)} {row.figure}, {row.where}"
     value = UNKNOWN if row.value is None else f"{row.value:.3g}"
     return " ".join(f"{value} {row.unit} {row.figure}, {row.where}".split())
 

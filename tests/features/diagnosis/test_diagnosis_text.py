@@ -28,7 +28,7 @@ def test_what_comes_back(share: float | None, sentence: str) -> None:
 def test_a_negative_figure_is_nothing() -> None:
     figure = "comes back in float with the variant's own weights"
     assert figure_text(Evidence(figure, -1.65, "%", "operator 3")) == f"nothing {figure}, operator 3"
-    assert figure_text(Evidence(figure, 41.27, "%", "operator 3")) == f"41.3 % {figure}, operator 3"
+    assert figure_text(Evidence(figure, 41.27, "%", "operator 3")) == f"41% {figure}, operator 3"
     assert figure_text(Evidence("lowest local SQNR", -1.65, "dB", "operator 3")).startswith("-1.65 dB lowest")
 
 
