@@ -161,12 +161,17 @@ BAD, MIDDLE, GOOD = "#c0392b", "#f2c36b", "#e8eef2"
 
 
 def node_data(layers: Sequence[LayerError], metric: Metric = CUMULATIVE) -> dict[str, Any]:
-    """One figure of every layer for which it is known, in Model Explorer's format; bad values are red."""
-    values = {layer.order: value for layer in layers if (value := getattr(layer, metric.field)) is not None}
+    """One figure of every layer for which it is known, in Model Explorer's format; bad values are red.
+
+    Values have the metric's unit. Model Explorer's sums are hidden, because sums of dB or of shares mean nothing.
+    """
+    values = {layer.order: value for layer in layers if (value := metric.value(layer)) is not None}
     colours = (BAD, MIDDLE, GOOD) if metric.higher_is_better else (GOOD, MIDDLE, BAD)
     return {
         "results": {str(order): {"value": float(f"{value:.6g}")} for order, value in values.items()},
         "gradient": [{"stop": i / 2, "bgColor": colour} for i, colour in enumerate(colours)],
+        "hideAggregatedStats": [] if metric.unit == "s" else ["sum"],
+        "hideInChildrenStatsTable": metric.unit != "s",
     }
 
 
