@@ -155,8 +155,8 @@ class LoadedModel:
         """A sentence that says why its layers cannot be read; empty if they can."""
         if self.is_recorded:
             return (
-                f"{self.name} holds recorded results, which have no network to look into; give its .tflite file, and what"
-                " `qviz device read --tensors` wrote as its recording."
+                f"{self.name} holds recorded results, which have no network to look into; give its .tflite file, and"
+                " what `qviz device read --tensors` wrote as its recording."
             )
         if not self.layers_available:
             runtime = self.inspection.runtime or "TensorFlow"
