@@ -304,6 +304,7 @@ class Session(VariantAnalyses):
         tries: int = 60,
         score: float = AP_SCORE,
         integers_only: bool = False,
+        report_dataset: Source | None = None,
     ) -> Rescue:
         """Search for the smallest or fastest variant within a budget; each candidate is built and measured.
 
@@ -314,6 +315,8 @@ class Session(VariantAnalyses):
             recipes: Recipes to try; by default all that are suitable.
             tries: Maximum number of candidates.
             integers_only: Try only recipes with integer activations, and keep no operator in float.
+            report_dataset: Annotated images for the report; then the search uses all images of the dataset. Its images
+                are looked for in the same folder as the dataset's.
 
         Returns:
             Every candidate; `result.data` is the best file, and `result.save("small.tflite")` writes it.
@@ -323,8 +326,9 @@ class Session(VariantAnalyses):
         request = Request(Budget.of(max_ap_loss, min_agreement), prefer, tuple(recipes), tries, score, integers_only)
         given = self.calibration_of(calibration)
         data = self.dataset_of(dataset, dataset_images, images)
+        others = None if report_dataset is None else self.dataset_of(report_dataset, dataset_images)
         reference, source = self._reference_and_source(given)
-        return rescue(self.context, reference, source, given, data, request)
+        return rescue(self.context, reference, source, given, data, request, others)
 
     def qat(
         self,

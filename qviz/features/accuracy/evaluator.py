@@ -28,7 +28,7 @@ from qviz.features.accuracy.coco_matching import mean_ap
 from qviz.features.accuracy.confusion import model_confusions
 from qviz.features.accuracy.mismatch import MAX_AP, mismatch
 from qviz.features.accuracy.truth import as_truths, category_ids, with_classes
-from qviz.features.comparison.matching import agreed, agreement, agreement_of, confidences
+from qviz.features.comparison.matching import agreed, agreement, agreement_of, confidences, softly_agreed
 from qviz.features.detection.inference import Detected, Reading, detect_images
 from qviz.features.detection.models import LoadedModel
 from qviz.structures import (
@@ -41,6 +41,7 @@ from qviz.structures import (
     Loss,
 )
 from qviz.structures.boxes import area
+from qviz.structures.detections import CANDIDATE_FLOOR
 
 Corruptions = Sequence[AppliedCorruption | None]
 """None is the image as it is."""
@@ -59,6 +60,8 @@ class Measurement:
         still_found: Share of the model's own objects on the images without corruption that it still finds.
         false_alarms: Number per image of objects with a score of at least `PAGE_SCORE` that match no annotated object;
             None if nothing is annotated.
+        soft_agreement: Agreement in [0, 1] in which objects count by their confidence (`softly_agreed`), from
+            `CANDIDATE_FLOOR` up; None if neither model has an object.
     """
 
     ap: float | None
@@ -68,6 +71,7 @@ class Measurement:
     mean_score: float | None
     still_found: float | None
     false_alarms: float | None = None
+    soft_agreement: float | None = None
 
     @property
     def value(self) -> float | None:
@@ -271,7 +275,7 @@ class Evaluator:
             image=replace(image, source=b"", fields={}, object_fields={}, keypoints=None, masks=None),
             size=(reference.width, reference.height),
             digest=digest,
-            reference=reference.detections.above(PAGE_SCORE),
+            reference=reference.detections.above(CANDIDATE_FLOOR),
             clean_objects=(detections if clean is None else clean.detections).above(PAGE_SCORE),
             detections=detections,
         )
@@ -285,7 +289,8 @@ class MeasuredImage:
         image: The image without corruption, with its ground truth.
         size: (width, height) of the original image.
         digest: Digest of the image without corruption.
-        reference, clean_objects: Objects of the reference, and of this model, on the image without corruption.
+        reference: Objects of the reference on the image without corruption, from `CANDIDATE_FLOOR` up.
+        clean_objects: Objects of this model there, from `PAGE_SCORE` up.
         detections: Detections of this model under the corruption.
     """
 
@@ -333,6 +338,7 @@ def measure_job(
     """Measure in a worker. `ground_truth` has categories but no images; it is None if nothing is annotated."""
     rows = [image.under(corruption) for image in images]
     counts = np.array([agreed(row.reference, row.detections, PAGE_SCORE) for row in rows]).reshape(-1, 2)
+    soft = np.array([softly_agreed(row.reference, row.detections, CANDIDATE_FLOOR) for row in rows]).reshape(-1, 2)
     weights = _weights(len(rows), resamples)
     ap, ap_draws = (None, None) if ground_truth is None else _ap(rows, ground_truth, classes, weights)
     return Measurement(
@@ -340,9 +346,10 @@ def measure_job(
         ap_draws=ap_draws,
         agreement=agreement_of(counts),
         agreement_draws=agreement(counts, weights),
-        mean_score=_mean([confidences(row.reference, row.detections) for row in rows]),
+        mean_score=_mean([confidences(row.reference.above(PAGE_SCORE), row.detections) for row in rows]),
         still_found=_mean([confidences(row.clean_objects, row.detections) >= PAGE_SCORE for row in rows]),
         false_alarms=None if ground_truth is None else _false_alarms(rows, ground_truth, classes),
+        soft_agreement=agreement_of(soft),
     )
 
 

@@ -248,11 +248,29 @@ def agreed(reference: Detections, variant: Detections, score: float, iou: float 
     return same, int((reference.scores >= score).sum() + (variant.scores >= score).sum())
 
 
+def softly_agreed(reference: Detections, variant: Detections, score: float, iou: float = IOU) -> tuple[float, float]:
+    """The sums of `agreed` in which objects count by their confidence and pairs also by their overlap, for one image.
+
+    A pair of the same class adds the smaller of its two scores times its IoU to the first sum; each object adds its
+    score to the second. Small differences show, and no threshold decides, so few images suffice to rank variants.
+
+    Example:
+        >>> softly_agreed(cat, cat, 0.05)  # one object with a score of 0.8
+        (0.8, 1.6)
+    """
+    first, second = reference.above(score), variant.above(score)
+    matches = match_detections(first, second, iou)
+    in_first, in_second = matches.pairs.T
+    smaller = np.minimum(first.scores[in_first], second.scores[in_second])
+    same = first.class_ids[in_first] == second.class_ids[in_second]
+    return float((smaller * matches.ious * same).sum()), float(first.scores.sum() + second.scores.sum())
+
+
 def agreement(counts: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """(R,) agreement of each resample; NaN where there are no objects.
 
     Args:
-        counts: (I, 2) results of `agreed`, one row per image.
+        counts: (I, 2) results of `agreed` or `softly_agreed`, one row per image.
         weights: (R, I) how often each image occurs in each resample.
     """
     same, both = (weights @ counts.astype(np.float64)).T
@@ -260,6 +278,9 @@ def agreement(counts: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def agreement_of(counts: np.ndarray) -> float | None:
-    """The agreement over all images. counts: (images, 2) results of `agreed`. None if neither model has an object."""
+    """The agreement over all images; None if neither model has an object.
+
+    counts: (images, 2) results of `agreed` or `softly_agreed`.
+    """
     value = float(agreement(counts, np.ones((1, len(counts))))[0])
     return None if np.isnan(value) else value

@@ -1,7 +1,8 @@
 """Search for the smallest or fastest quantized variant within a budget of accuracy.
 
-Candidates (recipes, ways to calibrate, sets of operators in float) are built and measured on one half of the images.
-The loss of the chosen one is reported on the other half. See `result` for the terms and `search` for the order.
+Candidates (combinations of a recipe, a way to calibrate and operators in float) are built and measured on one half of
+the images. The loss of the chosen one is reported on the other half. See `result` for the terms and `search` for the
+order in which candidates are tried.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ __all__ = ["Budget", "Request", "Rescue", "halves", "rescue"]
 SEED = 20261128
 INTEGER_RECIPES = tuple(name for name, row in RECIPES.items() if row.needs_calibration)
 MIN_IMAGES = 8
-"""Minimum number of images, both halves together."""
+"""Minimum number of images for a rescue; each half gets half of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The options of a rescue. Raises SettingsError, and QuantizeError for an unknown recipe.
+    """The options of a rescue. Raises SettingsError for an invalid value and QuantizeError for an unknown recipe.
 
     Attributes:
         prefer: What to minimise: `size` or `latency`.
@@ -82,6 +83,7 @@ def rescue(
     calibration: Sequence[EncodedImage],
     dataset: Dataset,
     request: Request,
+    report_dataset: Dataset | None = None,
 ) -> Rescue:
     """The smallest or fastest variant within the budget.
 
@@ -92,6 +94,7 @@ def rescue(
         source: The reference in the form that builders read, see `qviz.features.building.source_of`.
         calibration: Images to calibrate with, preferably not images of the dataset.
         dataset: Images to measure on: one half for the search, the other for the report.
+        report_dataset: Other images for the report; then the search uses all images of `dataset`.
 
     Returns:
         Every candidate with its size and loss; `data` is the .tflite file of the best one, `chosen` its loss on the
@@ -99,16 +102,15 @@ def rescue(
 
     Raises:
         Cancelled, ImageError, ModelError, WorkerError.
-        DatasetError: There are too few images; or the budget is one of AP and no image is annotated, or the reference
-            finds nothing of the annotated objects.
+        DatasetError: There are too few images. With a budget of AP, also if no image is annotated or if the reference
+            detects none of the annotated objects.
         QuantizeError: Nothing can be built, or calibration images are missing.
     """
     _check(reference, calibration, request)
     start = time.monotonic()
-    (search, search_reference), (report, report_reference) = (
-        _evaluator(context, reference, half, request, name)
-        for half, name in zip(halves(dataset), ("search", "report"), strict=True)
-    )
+    parts = halves(dataset) if report_dataset is None else (dataset, report_dataset)
+    search, search_reference = _evaluator(context, reference, parts[0], request, "search")
+    report, report_reference = _evaluator(context, reference, parts[1], request, "report")
     _check_annotated((search_reference, report_reference), request.budget, dataset)
     remarks = [*dataset.skipped, *search.skipped, *report.skipped, *_overlap(calibration, search, report)]
     folder = None if context.store is None else context.store.path.parent / "rescue"
@@ -138,7 +140,10 @@ def rescue(
 
 
 def halves(dataset: Dataset, seed: int = SEED) -> tuple[Dataset, Dataset]:
-    """(search, report), drawn at random, each in the dataset's order. Raises DatasetError for too few images."""
+    """(search half, report half), drawn at random; each keeps the dataset's order.
+
+    Raises DatasetError for too few images.
+    """
     count = len(dataset.images)
     if count < MIN_IMAGES:
         raise DatasetError(
@@ -155,7 +160,7 @@ def halves(dataset: Dataset, seed: int = SEED) -> tuple[Dataset, Dataset]:
 def _evaluator(
     context: Context, reference: LoadedModel, half: Dataset, request: Request, name: str
 ) -> tuple[Evaluator, Measurement]:
-    """(evaluator of one half of the images, the reference's own measurement on it)."""
+    """(evaluator for one half of the images, the measurement of the reference on this half)."""
     context.progress.step(f"Running the reference on the {name} half")
     evaluator = Evaluator(context, [reference], half, request.score)
     measurement = context.wait(evaluator.measure(context, reference, resamples=0))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from qviz.features.rescuing.result import Contribution, Tried
 
 MAX_NAME, MAX_ERROR = 60, 60
-"""Characters of a cell."""
+"""Maximum number of characters in the table's cells for names and for errors."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +30,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     options.add_calibration(parser, required=True)
     options.add_images(parser, required=False)
     options.add_dataset(parser)
+    parser.add_argument(
+        "--report-dataset",
+        type=Path,
+        metavar="FILE",
+        help="report on these annotated images, and search on all of --dataset instead of one half",
+    )
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument(
         "--max-ap-loss", type=options.number(-1, 1), metavar="X", help="largest loss of AP (0..1), e.g. 0.005"
@@ -69,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
             tries=args.tries,
             integers_only=args.integers_only,
             score=args.score,
+            report_dataset=args.report_dataset,
         )
     best = result.best
     assert best is not None, "a search that finishes has a best candidate"

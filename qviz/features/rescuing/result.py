@@ -357,12 +357,32 @@ class Rescue(Result):
         }
 
 
-def best_of(tried: tuple[Tried, ...], prefer: str) -> Tried | None:
-    """The smallest or fastest candidate within the budget; if there is none, the one with the smallest loss.
+SAME_LOSS = 0.01
+"""Losses that differ by less can hardly be told apart on the search half (one AP point, or .01 of agreement)."""
 
-    Candidates that flood the images come last. Speeds within `SAME_LATENCY` count as equal; then the smaller file wins.
+
+def best_of(tried: tuple[Tried, ...], prefer: str, limit: float = 0.0) -> Tried | None:
+    """The smallest or fastest candidate within the budget; if there is none, the smallest of the closest ones.
+
+    Closest are those whose loss exceeds the smallest one by at most `limit`, the budget's, and at most `SAME_LOSS`. By
+    the same measure, a candidate with 16 bits for a few operators is preferred to one with 16 bits throughout. Those
+    that flood the images come last. Speeds within `SAME_LATENCY` count as equal; then the smaller file wins.
     """
     measured = [row for row in tried if row.search_loss is not None]
+    best = _best_by_budget(measured, prefer)
+    if best is None:
+        return None
+    if best.within:
+        measured = [row for row in measured if row.candidate.wide_operators]
+        if not measured or recipe_of(best.candidate.recipe).activation_bits != 16:
+            return best
+    largest = (best.search_loss or 0.0) + min(limit, SAME_LOSS)
+    close = [row for row in measured if row.floods == best.floods and (row.search_loss or 0.0) <= largest]
+    return min(close, key=lambda row: (row.bytes, row.search_loss or 0.0), default=best)
+
+
+def _best_by_budget(measured: list[Tried], prefer: str) -> Tried | None:
+    """The smallest or fastest candidate within the budget; if there is none, the one with the smallest loss."""
     within = [row for row in measured if row.within]
     if not within:
         return min(measured, key=lambda row: (row.floods, row.search_loss or 0.0, row.bytes), default=None)

@@ -40,7 +40,7 @@ def fitting(candidates: Candidates, names: Sequence[str]) -> dict[str, list[Cand
     versions: dict[str, list[Candidate]] = {}
     for name in names:
         recipe = recipe_of(name)
-        methods = METHODS if recipe.needs_calibration else (DEFAULT_METHOD,)
+        methods = METHODS if recipe.activation_bits == 8 else (DEFAULT_METHOD,)  # 16-bit steps are fine for any range
         rows = [Candidate(name, ranges=method) for method in methods]
         rows += [Candidate(name, algorithm) for algorithm in ALGORITHMS if algorithm != "minmax"]
         for row in rows:
@@ -139,7 +139,7 @@ class Search:
 
     @property
     def best(self) -> Tried | None:
-        return best_of(self.tried, self.candidates.prefer)
+        return best_of(self.tried, self.candidates.prefer, self.candidates.budget.limit)
 
     def run(self) -> None:
         """Try candidates until none is expected to be better.
@@ -241,32 +241,32 @@ class Search:
         by_speed = self.candidates.prefer == LATENCY and not self.integers_only
         if recipe_of(plain.candidate.recipe).activation_bits == 8 and not by_speed:
             wide = self._try_wide(plain.candidate)
-            if any(row.within for row in wide):
-                return
-            if wide and self._try_cures(min(wide, key=_by_loss).candidate):
+            if wide and not any(row.within for row in wide):
+                self._try_cures(min(wide, key=_by_loss).candidate)
+            if wide:
                 return
         self._try_cures(plain.candidate)
 
     def _try_wide(self, plain: Candidate) -> list[Tried]:
-        """Try sets of operators with 16-bit activations; the first one within the budget is thinned."""
+        """Try sets of operators with 16-bit activations until one is within the budget."""
         self.candidates.context.progress.step("Finding operators worth 16 bits")
-        sets, rows = WideSets(self.candidates, plain), []
-        for candidate in sets.proposals():
+        rows: list[Tried] = []
+        for candidate in WideSets(self.candidates, plain).proposals():
             rows.append(self._attempt(candidate, "wide"))
             if rows[-1].within:
-                sets.fewer(candidate, lambda fewer: self._attempt(fewer, "thinned").within)
                 break
         return [row for row in rows if row.search_loss is not None]
 
-    def _try_cures(self, candidate: Candidate) -> bool:
-        """Whether a candidate is within the budget with those cures that raise its quality on a few images."""
+    def _try_cures(self, candidate: Candidate) -> None:
+        """Try a candidate with those cures that raise its quality on a few images."""
         chosen, quality = candidate, self.candidates.qualities([candidate])[0]
         while rows := [row for row in map(chosen.with_cure, CURES) if row != chosen and self._cures_fit(row)]:
             best = max(zip(self.candidates.qualities(rows), rows, strict=True), key=lambda pair: pair[0])
             if best[0] < quality + MIN_CURE_GAIN:
                 break
             quality, chosen = best
-        return chosen != candidate and self._attempt(chosen, "cures").within
+        if chosen != candidate:
+            self._attempt(chosen, "cures")
 
     def _cures_fit(self, candidate: Candidate) -> bool:
         try:

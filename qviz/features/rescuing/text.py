@@ -16,12 +16,24 @@ def verdict(result: Rescue) -> str:
     if best is None:
         return "Nothing has been measured yet."
     if not best.within:
-        opening = f"No candidate is within the budget ({result.budget.text}); the closest is {best.candidate.name}"
+        opening = f"{_outside(result)}; {_closest(best, result)} is {best.candidate.name}"
     elif result.chosen is None or result.within_budget:
         opening = f"{best.candidate.name} is within the budget"
     else:
         opening = f"{best.candidate.name} is within the budget on {plural(result.images.search, 'search image')}"
     return f"{opening}: {_gain(best, result)}, {_loss(result, best)}."
+
+
+def _outside(result: Rescue) -> str:
+    if not any(row.within for row in result.tried):
+        return f"No candidate is within the budget ({result.budget.text})"
+    return f"Only files with 16 bits throughout are within the budget ({result.budget.text}) on the search images"
+
+
+def _closest(best: Tried, result: Rescue) -> str:
+    losses = [row.search_loss for row in result.tried if row.search_loss is not None and row.floods == best.floods]
+    is_closest = best.search_loss is None or best.search_loss <= min(losses, default=0.0)
+    return "the closest" if is_closest else "the smallest of the closest"
 
 
 def _gain(row: Tried, result: Rescue) -> str:

@@ -1,25 +1,27 @@
 """Find few operators whose 16-bit activations bring back what an int8 file loses.
 
 A unit is an operator with weights and the operators after it up to the next one with weights, as in `sets`. Each set is
-really built, and its quality is measured on a few images (`Candidates.qualities`). The search goes from coarse to fine:
+really built, and its quality is measured on a few images (`Candidates.qualities`): a sum over objects that varies far
+less from image to image than AP, so that AP decides only among the few proposed sets. The search goes from coarse to
+fine:
 
 1. Nothing and everything in 16 bits are measured. If everything gains nearly nothing, activations are not the cause.
-2. The core: of prefixes and suffixes of a sixteenth to a half of the network, and of eight parts, the smallest set
-   with most of the largest gain.
+2. The core: of prefixes and suffixes, and of eight parts, the smallest set with most of the largest gain, without the
+   units that it does not need.
 3. With the core in 16 bits, the methods that compute the ranges of the other operators are ranked again, because the
-   best one for int8 throughout may not be the best one here. Each set is tried with the best two.
-4. The core is tried, and then larger sets up to a share of the operators: the core with its neighbours in the file, or
-   with the units of slices (a sixteenth of the network) that gain quality in addition to it, whichever is better.
-5. Of a set within the budget, halves, quarters and so on of the units are left out again (`fewer`).
+   best one for int8 throughout may not be the best one here.
+4. The core grows up to a share of the operators: by its neighbours in the file, or by slices (a thirty-second of the
+   network) in the order of what each gains per operator in addition to the core. Of all these, the smallest set with
+   nearly all of the largest gain is proposed first.
 
 Prefixes are included because later layers amplify an error of the first ones: on YOLOX-nano no single operator in 16
-bits reveals this, and no window without the first convolution repairs it. Neighbours are preferred for the same reason:
+bits reveals this, and no window without the first convolution repairs it. Neighbours are tried for the same reason:
 where a 16-bit operator reads 8 bits, its input is as coarse as before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -35,15 +37,22 @@ MIN_GAIN = 0.02
 CORE_SHARE = 0.8
 """Of the gain of the best coarse set: what the core has to reach."""
 TOLERANCE = 0.01
-"""Quality that a set may lose when units are left out."""
-SHARES = (0.1, 0.15, 0.3, 0.5)
-"""Of the operators: the size of the proposed sets. Larger ones are not proposed."""
-MAX_METHODS = 2
-"""Methods for ranges that each set is tried with."""
-PREFIXES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
-PARTS, SLICES = 8, 16
+"""Quality that the core may lose when units are left out."""
+NEARLY_ALL = 0.9
+"""Of the gain of the best set: what a proposed set has to reach."""
+MIN_STEP = 0.005
+"""Quality that a larger set must gain over a proposed smaller one to be proposed, too."""
+MAX_SHARE, MIN_ROOM = 0.15, 6
+"""Operators of the largest set: a share of all operators that can have 16 bits, but at least `MIN_ROOM`.
+
+The recipe int16x8 covers larger sets.
+"""
+SIZES = (1 / 3, 1 / 2, 2 / 3, 1)
+"""Of the largest set: the sizes up to which the core grows."""
+PREFIXES = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
+PARTS, SLICES = 8, 32
 MAX_THINNED = 12
-"""Sets that are built to leave units out again."""
+"""Sets that are built to leave units out of the core."""
 BATCH = 4
 
 
@@ -57,61 +66,63 @@ class WideSets:
         units = (unit & able for unit in units_of(graph, recipe_of(plain.recipe)))
         in_float = set(plain.float_operators)
         self._units = [unit - in_float for unit in units if unit - in_float]
+        self._room = max(MAX_SHARE * len(union(self._units)), MIN_ROOM)
 
     def candidate(self, orders: Orders) -> Candidate:
         """The plain candidate with these operators in 16 bits."""
         return replace(self.plain, wide_operators=tuple(sorted(orders)))
 
-    def proposals(self) -> Iterator[Candidate]:
-        """Candidates in the order in which to try them: small sets first, none with nearly all operators.
-
-        The recipe int16x8 covers those.
-        """
-        every = union(self._units)
-        base, whole = self._qualities([frozenset(), every])
+    def proposals(self) -> list[Candidate]:
+        """Candidates in the order in which to try them: the smallest set that is nearly the best, then better ones."""
+        base, whole = self._qualities([frozenset(), union(self._units)])
         if whole - base < MIN_GAIN:
-            return
+            return []
         core = self._core(base)
-        methods = self._methods(core)
-        self.plain = replace(self.plain, ranges=methods[0])
-        sizes = [share * len(every) for share in SHARES if len(core) <= share * len(every)]
+        if not core:
+            return []
+        core = self._without_needless(core)
+        self.plain = replace(self.plain, ranges=self._best_method(core))
         ways = self._neighbours(core), self._by_gain(core)
-        pairs = [[_grown(core, units, size) for units in ways] for size in sizes]
-        grown = [orders for pair in pairs for orders in pair]
-        qualities = dict(zip(grown, self._qualities(grown), strict=True))
-        better = [max(pair, key=lambda orders: qualities[orders]) for pair in pairs]
-        for orders in dict.fromkeys([core, *better] if sizes else []):
-            yield from (replace(self.candidate(orders), ranges=method) for method in methods[:MAX_METHODS])
+        grown = [_grown(core, units, share * self._room) for share in SIZES for units in ways]
+        sets = sorted(dict.fromkeys([core, *grown]), key=len)
+        qualities = dict(zip(sets, self._qualities(sets), strict=True))
+        reached = base + NEARLY_ALL * (max(qualities.values()) - base) - MIN_STEP
+        chosen: list[Candidate] = []
+        for orders in sets:
+            if qualities[orders] >= reached + MIN_STEP:
+                chosen.append(self.candidate(orders))
+                reached = qualities[orders]
+        return chosen
 
-    def fewer(self, candidate: Candidate, is_enough: Callable[[Candidate], bool]) -> None:
-        """Leave out units of a proposed candidate as long as its quality and then `is_enough` allow it."""
-        orders = frozenset(candidate.wide_operators)
-        self.plain = replace(self.plain, ranges=candidate.ranges)
-        required = self._qualities([orders])[0] - TOLERANCE
+    def _without_needless(self, core: Orders) -> Orders:
+        """The core without units whose absence hardly lowers the quality."""
+        required = self._qualities([core])[0] - TOLERANCE
         tries = MAX_THINNED
 
         def suffices(some: list[Orders]) -> bool:
             nonlocal tries
             tries -= 1
-            fewer = union(some)
-            return bool(some) and self._qualities([fewer])[0] >= required and is_enough(self.candidate(fewer))
+            return bool(some) and self._qualities([union(some)])[0] >= required
 
-        thinned([unit for unit in self._units if unit <= orders], suffices, lambda: tries > 0)
+        return union(thinned([unit for unit in self._units if unit <= core], suffices, lambda: tries > 0))
 
-    def _methods(self, orders: Orders) -> list[str]:
-        """The methods for ranges, sorted by the quality with these operators in 16 bits, the best first."""
+    def _best_method(self, orders: Orders) -> str:
+        """The method for ranges with the best quality if these operators have 16 bits."""
         rows = [replace(self.candidate(orders), ranges=method) for method in METHODS]
         qualities = dict(zip(METHODS, self._candidates.qualities(rows), strict=True))
-        return sorted(METHODS, key=lambda method: -qualities[method])
+        return max(METHODS, key=lambda method: qualities[method])
 
     def _core(self, base: float) -> Orders:
-        """The smallest coarse set with most of the largest gain over `base`."""
+        """The smallest coarse set with most of the largest gain over `base`; empty if none gains."""
         sizes = [max(1, round(share * len(self._units))) for share in PREFIXES]
         ends = [part for size in sizes for part in (self._units[:size], self._units[-size:])]
-        coarse = list(dict.fromkeys([*map(union, ends), *self._parts(PARTS)]))
+        distinct = dict.fromkeys([*map(union, ends), *self._parts(PARTS)])
+        coarse = [orders for orders in distinct if len(orders) <= self._room]
         qualities = dict(zip(coarse, self._qualities(coarse), strict=True))
-        required = base + CORE_SHARE * (max(qualities.values()) - base)
-        return min((orders for orders in coarse if qualities[orders] >= required), key=len)
+        gain = max(qualities.values(), default=0.0) - base
+        required = base + CORE_SHARE * gain
+        enough = (orders for orders in coarse if gain > 0 and qualities[orders] >= required)
+        return min(enough, key=len, default=frozenset())
 
     def _parts(self, count: int) -> list[Orders]:
         """The units, split into `count` parts of equal size."""
@@ -119,12 +130,11 @@ class WideSets:
         return [union(self._units[first:last]) for first, last in pairwise(ends) if first < last]
 
     def _by_gain(self, core: Orders) -> list[Orders]:
-        """The units of the slices that improve the quality in addition to the core, the largest gain first."""
-        rest = [part for part in self._parts(SLICES) if not part <= core]
-        qualities = dict(zip(rest, self._qualities([core | part for part in rest]), strict=True))
-        base = self._qualities([core])[0]
-        gaining = sorted((part for part in rest if qualities[part] > base), key=lambda part: -qualities[part])
-        return [unit for part in gaining for unit in self._units if unit <= part]
+        """The slices that improve the quality in addition to the core, the largest gain per operator first."""
+        rest = [part - core for part in self._parts(SLICES) if not part <= core]
+        base, *qualities = self._qualities([core, *(core | part for part in rest)])
+        gains = {part: (quality - base) / len(part) for part, quality in zip(rest, qualities, strict=True)}
+        return sorted((part for part in rest if gains[part] > 0), key=lambda part: -gains[part])
 
     def _neighbours(self, core: Orders) -> list[Orders]:
         """The units outside the core, the nearest to it first; of two equally near ones, the one behind it."""
@@ -139,10 +149,10 @@ class WideSets:
         return [quality for batch in batches for quality in self._candidates.qualities(batch)]
 
 
-def _grown(core: Orders, units: Sequence[Orders], size: float) -> Orders:
-    """The core with as many of these units, the first ones first, as fit into a number of operators."""
+def _grown(core: Orders, parts: Sequence[Orders], size: float) -> Orders:
+    """The core with as many of these parts, the first ones first, as fit into a number of operators."""
     orders = core
-    for unit in units:
-        if len(orders | unit) <= size:
-            orders |= unit
+    for part in parts:
+        if len(orders | part) <= size:
+            orders |= part
     return orders

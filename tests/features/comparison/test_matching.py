@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from qviz.features.comparison.matching import match_detections
+from qviz.features.comparison.matching import agreement_of, match_detections, softly_agreed
 from qviz.structures import Detections
 from qviz.structures.boxes import iou_matrix
 
@@ -72,3 +72,31 @@ def test_a_threshold_outside_the_range(iou: float) -> None:
 
 def test_a_threshold_of_one_matches_only_equal_boxes() -> None:
     assert len(match_detections(row((0, 1), (20, 1)), row((0, 1), (20.1, 1)), 1.0).pairs) == 1
+
+
+def objects(*rows: tuple[float, float, int]) -> Detections:
+    """Boxes 10 x 10 on one line: (left edge, score, class)."""
+    boxes = [[left, 0, left + 10, 10] for left, _, _ in rows]
+    return Detections.of(boxes, [score for _, score, _ in rows], [class_id for _, _, class_id in rows])
+
+
+SOFT = [
+    # reference, variant, agreement
+    ([(0, 0.8, 1), (50, 0.4, 1)], [(0, 0.8, 1), (50, 0.4, 1)], 1.0),
+    ([(0, 0.8, 1)], [(0, 0.6, 1)], 2 * 0.6 / 1.4),  # no threshold: each bit of score counts
+    ([(0, 0.6, 1)], [(0, 0.8, 1)], 2 * 0.6 / 1.4),
+    ([(0, 0.8, 1)], [(2, 0.8, 1)], 2 / 3),  # IoU .67
+    ([(0, 0.8, 1)], [(0, 0.8, 2)], 0.0),
+    ([(0, 0.8, 1), (50, 0.2, 1)], [(0, 0.8, 1)], 1.6 / 1.8),  # an object of low confidence costs little
+    ([(0, 0.8, 1)], [(0, 0.8, 1), (50, 0.04, 1)], 1.0),  # below the floor
+    ([(0, 0.8, 1)], [], 0.0),
+    ([], [], None),
+]
+
+
+@pytest.mark.parametrize(("reference", "variant", "expected"), SOFT)
+def test_soft_agreement(
+    reference: list[tuple[float, float, int]], variant: list[tuple[float, float, int]], expected: float | None
+) -> None:
+    counts = np.array([softly_agreed(objects(*reference), objects(*variant), 0.05)])
+    assert agreement_of(counts) == (None if expected is None else pytest.approx(expected, abs=1e-6))

@@ -30,11 +30,13 @@ def images(sample: Sample) -> list[EncodedImage]:
     return list(load_images(sorted((sample.folder / "calibration").glob("*.jpg"))[:26]))
 
 
-def run(context: Context, data: bytes, images: list[EncodedImage]) -> Rescue:
+def run(context: Context, data: bytes, images: list[EncodedImage], report: int = 0) -> Rescue:
+    """A rescue with 6 images for the calibration; with `report`, as many others are those of the report."""
     reference = load_model(context.engine, ModelSource("small.tflite", data, settings=SETTINGS))
     request = Request(BUDGET, SIZE, integers_only=True)
-    dataset = unannotated_images("photographs", images[6:])
-    return rescue(context, reference, source_of(reference), images[:6], dataset, request)
+    dataset = unannotated_images("photographs", images[6 + report :])
+    others = unannotated_images("others", images[6 : 6 + report]) if report else None
+    return rescue(context, reference, source_of(reference), images[:6], dataset, request, others)
 
 
 def test_only_the_operators_around_an_outlier_get_16_bits(
@@ -73,7 +75,8 @@ def test_16_bits_that_gain_nothing_are_not_searched_for(engine: LocalEngine, ima
 
 
 def test_a_healthy_network_stays_as_it_is(engine: LocalEngine, images: list[EncodedImage]) -> None:
-    result = run(Context(engine), small_detector(planted=False), images)
+    result = run(Context(engine), small_detector(planted=False), images, report=8)
+    assert (result.images.search, result.images.report) == (12, 8)  # with images for the report, no halves
     assert [row.candidate for row in result.tried] == [Candidate("int8")]
     assert result.contributions == ()
 
