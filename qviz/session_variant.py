@@ -149,11 +149,11 @@ class VariantAnalyses(SessionInputs):
         Args:
             variant: Its name, a unique part of it, or its number from 1; not needed if there is only one.
             images: Images whose objects get a risk; by default the session's.
-            calibration: Other images, from which the risk is estimated; by default the session's. Without any, each
-                image gets its risk from the other images.
+            calibration: Other images, from which the risk is estimated; by default the session's. Without any, the risk
+                on each image is estimated from the other images.
 
         Returns:
-            A risk in [0, 1] of each object and class; None where it does not predict (AUROC below .6).
+            A risk in [0, 1] for each object and class; None if it does not predict (AUROC below .6).
 
         Raises:
             SettingsError: All images are calibration images.
@@ -181,8 +181,8 @@ class VariantAnalyses(SessionInputs):
             evaluation: The result of `evaluate` with `slices`.
             variant: Its name, a unique part of it, or its number from 1; not needed if there is only one.
             dataset, dataset_images: The dataset that was evaluated; by default the session's.
-            calibration: Calibration images: int8 is built with them, and with them and the images to add, and both
-                files are measured on other images of the slice.
+            calibration: Calibration images, to measure the gain: int8 is built with them alone, and with them and the
+                images to add; both files are measured on other images of the slice. Empty for no such measurement.
             ranges: Method by which the ranges are computed, as for `quantize`.
 
         Raises:

@@ -23,11 +23,11 @@ from qviz.session import Session
 REFERENCE, IMAGES, MAPPING = "reference", "images", "mapping"
 """Ids of the fields of the dialog."""
 SHOWN = (LOCAL, FALL, CUMULATIVE)
-"""Model Explorer colours the graph by the last one."""
+"""The figures that are sent to Model Explorer, which colours the graph by the last one."""
 
 
 class QvizLayers(NodeDataProvider):  # type: ignore[misc]
-    """Runs the model in view against its reference, as `qviz layers` does."""
+    """Compares the model in view with its reference, as `qviz layers` does."""
 
     metadata: ClassVar[Any] = NodeDataProviderMetadata(
         id="qviz_layers",
@@ -38,7 +38,7 @@ class QvizLayers(NodeDataProvider):  # type: ignore[misc]
     )
 
     def get_config_editors(self, provider_id: str) -> GetConfigEditorsResult:
-        """The fields of the dialog: paths on the machine on which Model Explorer runs."""
+        """The fields of the dialog. They take paths on the machine on which Model Explorer runs."""
         editors = [
             TextInputConfigEditor(
                 id=REFERENCE,
@@ -60,7 +60,7 @@ class QvizLayers(NodeDataProvider):  # type: ignore[misc]
     def run(
         self, provider_id: str, model_path: str, graph_id: str, config_values: dict[str, Any], graph: Any
     ) -> NodeDataProviderResult:
-        """One set of node data per figure of `qviz layers`; or the reason why there is none."""
+        """One set of node data per figure in `SHOWN`, or an error with the reason why there is none."""
         values = {name: str(config_values.get(name) or "").strip() for name in (REFERENCE, IMAGES, MAPPING)}
         try:
             mapping = _mapping_file(values[MAPPING])
@@ -85,7 +85,7 @@ def _graph_data(result: LayerErrors, metric: Metric) -> GraphNodeData:
 
 
 def _mapping_file(text: str) -> Path | None:
-    """The file to write, or None. Raises SettingsError if it exists or is no .json file."""
+    """The file to write; None if the text is empty. Raises SettingsError if it exists, or is not a .json file."""
     if not text:
         return None
     path = Path(text).expanduser()

@@ -57,7 +57,7 @@ def show(here: Page, finding: Finding, variant: str, draw_images: DrawImages) ->
 
 
 def _key(here: Page, finding: Finding, traits: Traits) -> Hashable:
-    """What the slices depend on."""
+    """Key of everything that the slices depend on."""
     digests = tuple(model.digest for model in here.loaded.all)
     at = st.session_state.get("accuracy-at")
     return finding.source.digest, finding.source.reference_as_truth, digests, at, traits.digest, traits.names
@@ -99,7 +99,7 @@ def _draw(result: Slices, finding: Finding, variant: str, draw_images: DrawImage
 
 
 def _table(rows: Sequence[SliceLoss], number: int, variant: str) -> SliceLoss | None:
-    """Draw the slices, and return the one whose row is ticked; without a tick the first one."""
+    """Draw the slices, and return the one whose row is ticked, or the first one if none is ticked."""
     event = panel_tables.show(
         _frame(rows, number), key=f"slices-{variant}", on_select="rerun", selection_mode="single-row"
     )

@@ -1,4 +1,4 @@
-"""Part of the tab *Slices*: how many images of a slice leave the variant's ranges, and which to calibrate with."""
+"""Part of the tab *Slices*: how many images of a slice exceed the variant's ranges, and which to calibrate with."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def show(here: Page, finding: Finding, evaluation: Evaluation, variant: str, cho
 
     Args:
         evaluation: The evaluation with its slices.
-        key: What the slices depend on.
+        key: Key of everything that the slices depend on.
     """
     model = here.loaded.variant_named(variant)
     if model is None or not has_ranges(here.loaded.reference, model):

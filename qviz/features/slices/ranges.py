@@ -1,13 +1,13 @@
-"""Which slices leave a variant's calibrated ranges, images to calibrate with, and what adding them brings.
+"""Which slices exceed a variant's calibrated ranges, which images to add to the calibration, and the gain from them.
 
-alarms     images that drive the network far outside the variant's ranges, see `corruption_sweep.out_of_range`
-to add     as few images as possible of one slice that cover how far its images lie outside, by the same set cover
+alarms     images whose activations are far outside the variant's ranges, see `corruption_sweep.out_of_range`
+to add     a small set of a slice's images that covers the excess over the ranges, chosen as in that module
 gain       int8 is built twice: from the calibration images, and from these and the images to add. The gain is the AP
            or agreement of the second file minus that of the first, so positive is better, with the interval of the
            paired bootstrap
 
-To measure a gain, the slice is divided into two random halves, without the calibration images: images to add come from
-the first one, and both files are measured on the second one.
+To measure a gain, the slice without the calibration images is divided into two random halves. Images to add come from
+the first half, and both files are measured on the second half.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from qviz.formatting import plural
 from qviz.structures import Dataset, DatasetImage, EncodedImage, Loss
 
 MAX_IMAGES = 200
-"""Images of the dataset, evenly spread, whose activations are compared with the ranges."""
+"""Maximum number of images, evenly spread over the dataset, whose activations are compared with the ranges."""
 MIN_MEASURED = 4
-"""A gain on fewer images says nothing."""
+"""Minimum number of images on which a gain is measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class SliceAlarm:
-    """One slice: number of its images that were examined, and of those with an alarm."""
+    """One slice. images: number of its images that were examined; alarms: number of these images with an alarm."""
 
     trait: str
     group: str
@@ -64,12 +64,13 @@ class SliceAlarm:
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """One measure before and after.
+    """One measure of the files built without and with the added images.
 
     Attributes:
-        measure: `AP` or `agreement` with the reference; the values are in [0, 1], or None if unknown.
-        variant: Value of the variant as it is.
-        without, with_added: Values of the built files.
+        measure: `AP`, or `agreement` with the reference; the values are in [0, 1], or None if unknown.
+        variant: Value of the given variant.
+        without: Value of the file that was built without the added images.
+        with_added: Value of the file that was built with the added images.
         gain: `with_added` minus `without`; positive is better.
     """
 
@@ -82,13 +83,14 @@ class Gain:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationGain:
-    """What the added images bring on other images of the slice.
+    """The gain of adding images to the calibration, measured on other images of the slice.
 
     Attributes:
         recipe, method: Recipe of the built files, and method that computes their ranges.
-        calibration_images, added: Number of calibration images without the added ones, and number of added ones.
+        calibration_images: Number of calibration images, without the added ones.
+        added: Number of added images.
         images: Number of images of the slice on which the files were measured.
-        gains: AP, if objects are annotated, and agreement.
+        gains: The gain in AP, if objects are annotated, and the gain in agreement.
     """
 
     recipe: str
@@ -104,11 +106,11 @@ class SliceRanges:
     """The alarms of one variant by slice, and images to calibrate with.
 
     Attributes:
-        images, alarms: Number of images that were examined, and of those with an alarm.
+        images, alarms: Number of images that were examined, and number of these images with an alarm.
         slices: One entry per slice, in the order of the evaluation's slices.
-        worst: The slice in which the variant loses most; None if it loses more in none.
-        add: Images of this slice to add to the calibration, the most useful one first.
-        gain: What adding them brings; None if it was not measured.
+        worst: The slice with the clearest excess loss of the variant; None if there is no such slice.
+        add: Images of the worst slice to add to the calibration, the most useful one first.
+        gain: The gain of adding these images; None if it was not measured.
         reaches: The reach of every layer on every image.
     """
 
@@ -132,7 +134,7 @@ class SliceRanges:
         return None if row is None else {"trait": row.trait, "group": row.group, "meaning": row.meaning}
 
     def to_add(self, names: Iterable[str]) -> tuple[Addition, ...]:
-        """Images to add to the calibration among the examined images with these names."""
+        """The images to add to the calibration, chosen among the examined images with these names."""
         chosen = set(names)
         digests = {digest for name, digest in self.reaches.names if name in chosen}
         return self.reaches.of(digests).ranked().add if digests else ()
@@ -144,7 +146,7 @@ def slice_ranges(
     """Compare the reference's activations with a variant's ranges on the dataset's images, and count alarms by slice.
 
     Args:
-        evaluation: With its `slices`.
+        evaluation: An evaluation of the dataset, with `slices`.
         pair: The reference and the variant.
         dataset: The dataset that was evaluated.
 
@@ -181,7 +183,7 @@ def _alarm(row: SliceLoss, examined: set[str], alarms: set[str]) -> SliceAlarm:
 
 
 def worst_slice(rows: Sequence[SliceLoss], variant: int) -> SliceLoss | None:
-    """The slice with the clearest excess of a variant (its number from 0); None if it loses more in none."""
+    """The slice with the clearest excess loss of a variant; None if there is none. variant: its index, from 0."""
     row = min(rows, key=lambda row: rank(row.losses[variant].excess), default=None)
     return row if row is not None and (row.losses[variant].excess.value or 0.0) > 0 else None
 
@@ -195,11 +197,11 @@ def with_gain(
     dataset: Dataset,
     method: str = DEFAULT_METHOD,
 ) -> SliceRanges:
-    """The result with the images to add of one half of the worst slice, and what they bring on the other half.
+    """The result with the images to add, from one half of the worst slice, and their gain on the other half.
 
     Args:
         pair: The reference and the variant.
-        source: The float32 model from which int8 is built, and its form for the builders.
+        source: The float32 model from which int8 is built, and the same model in the form that builders read.
         calibration: Calibration images.
         dataset: The dataset that was evaluated.
         method: Method that computes ranges.
@@ -224,7 +226,7 @@ def with_gain(
 
 
 def _halves(row: SliceLoss, dataset: Dataset, digests: set[str]) -> tuple[list[DatasetImage], list[DatasetImage]]:
-    """The images of a slice in two random halves, without those that have these digests (the calibration's)."""
+    """Two random halves of a slice's images. Images with these digests (calibration images) are left out."""
     names = set(row.image_names)
     images = [image for image in dataset.images if image.name in names and image.encoded().file_digest not in digests]
     order = np.random.default_rng(SEED).permutation(len(images))
@@ -239,7 +241,7 @@ def _gain(
     dataset: Dataset,
     method: str,
 ) -> CalibrationGain:
-    """`images`: the calibration images and the added ones. `dataset`: the images to measure on."""
+    """Build both files and measure the gain. images: (calibration images, added images); dataset: to measure on."""
     reference, build_source = source
     calibration, added = ({image.digest: image for image in part} for part in images)
     with builders() as workers:
@@ -266,7 +268,7 @@ def _gain(
 
 
 def _gain_of(measure: str, rows: Sequence[Measurement], images: int) -> Gain:
-    """`rows`: of the variant as it is, and of the files built without and with the added images."""
+    """The gain in one measure. rows: of the variant, of the file built without, and of that with the added images."""
     gain = mean_loss([rows[2]], [rows[1]], images)
     return Gain(measure, rows[0].value, rows[1].value, rows[2].value, gain)
 

@@ -1,4 +1,4 @@
-"""Slices in sentences."""
+"""Sentences on the slices of an evaluation."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ NAMED_IMAGES = 5
 
 
 def ranges_sentences(result: SliceRanges, name: str) -> list[str]:
-    """How many images leave the ranges, in which slice most, which images to add, and what they bring."""
+    """Sentences on the number of images outside the ranges, the slice with most, the images to add, and the gain."""
     count = f"{result.alarms or 'None'} of {plural(result.images, 'image')}"
     texts = [f"{count} {'drives' if result.alarms <= 1 else 'drive'} the network far outside the ranges of {name}."]
     rows = [row for row in result.slices if row.alarms >= MIN_ALARMS]
@@ -81,7 +81,7 @@ def _to_add(result: SliceRanges, meaning: str) -> str:
 
 
 def gain_sentences(gain: CalibrationGain) -> list[str]:
-    """One sentence per measure on what the added images bring."""
+    """One sentence per measure on the gain of the added images."""
     start = (
         f"{gain.recipe} from {plural(gain.calibration_images, 'calibration image')}, and from {gain.added} more, on"
         f" {plural(gain.images, 'other image')} of the slice"
@@ -98,7 +98,7 @@ def _gain(row: Gain) -> str:
 
 
 def chosen_sentence(result: SliceRanges, chosen: SliceLoss, add: int, name: str) -> str:
-    """How many images of one slice leave the ranges, beside all images, and how many to add to the calibration."""
+    """Sentences on one slice: how many of its images, and of all images, exceed the ranges, and how many to add."""
     row = next(row for row in result.slices if (row.trait, row.group) == (chosen.trait, chosen.group))
     counts = f"{row.alarms} of {plural(row.images, 'image')} of this slice, {result.alarms} of {result.images} of all"
     start = f"Far outside the calibrated ranges of {name}: {counts}."
