@@ -41,8 +41,7 @@ def check(args: argparse.Namespace) -> None:
 
 def ranges_of(session: Session, args: argparse.Namespace, result: Evaluation) -> list[SliceRanges]:
     """The alarms of every variant that has calibrated ranges; empty without --out-of-range."""
-    from qviz.features.corruption_sweep.out_of_range import has_ranges
-    from qviz.features.corruption_sweep.text import NO_RANGES
+    from qviz.features.corruption_sweep.out_of_range import NO_RANGES, has_ranges
 
     if not args.out_of_range or result.slices is None:
         return []

@@ -316,6 +316,7 @@ VIDEO = {
     ],
     "summary": [{"model": str, "blinks_per_minute": float, "presence": MAYBE, "jitter": MAYBE}],
     "losses": dict.fromkeys(("blinks_per_minute", "presence", "jitter"), INTERVAL),
+    "out_of_range": [{"index": int, "seconds": float, "score": float, "alarm": bool}],
 }
 
 REPORT = {"file": str, "bytes": int, "sections": list}

@@ -155,6 +155,7 @@ def has_ranges(reference: LoadedModel, variant: LoadedModel) -> bool:
     return any(graph.tensors[op.outputs[0]].quantized for op in graph.ops if op.outputs and op.kind != "DEQUANTIZE")
 
 
+NO_RANGES = "No activation of this variant is quantized, so nothing can leave its range."
 NO_IMAGE = "No image was given; activations are measured on images."
 
 

@@ -14,11 +14,11 @@ from qviz.chart_style import variant_colour
 from qviz.context import Context
 from qviz.corruptions import CORRUPTIONS, SEVERITIES
 from qviz.features.corruption_sweep import RobustnessReport, robustness
+from qviz.features.corruption_sweep.out_of_range import NO_RANGES
 from qviz.features.corruption_sweep.plot import interaction_heat, saturation_heat, severity_curves
 from qviz.features.corruption_sweep.result import Robustness
 from qviz.features.corruption_sweep.saturation import Explanation, Saturation, explain
 from qviz.features.corruption_sweep.text import (
-    NO_RANGES,
     corruption_title,
     explanation_sentence,
     layers_sentence,

@@ -12,9 +12,9 @@ import streamlit as st
 
 from qviz.context import Context
 from qviz.features.corruption_sweep import ALARM_IMAGES
-from qviz.features.corruption_sweep.out_of_range import Addition, OutOfRange, has_ranges, out_of_range
+from qviz.features.corruption_sweep.out_of_range import NO_RANGES, Addition, OutOfRange, has_ranges, out_of_range
 from qviz.features.corruption_sweep.panel import readable_images
-from qviz.features.corruption_sweep.text import NO_RANGES, alarm_sentence
+from qviz.features.corruption_sweep.text import alarm_sentence
 from qviz.features.detection.inference import Reading
 from qviz.formatting import plural
 from qviz.structures import Dataset

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from qviz.features.corruption_sweep import RobustnessReport
-from qviz.features.corruption_sweep.out_of_range import ALARM_SCORE, OutOfRange
+from qviz.features.corruption_sweep.out_of_range import ALARM_SCORE, NO_RANGES, OutOfRange
 from qviz.features.corruption_sweep.result import CLEAN, Breaking, Interaction, Point, Robustness
 from qviz.features.corruption_sweep.saturation import MIN_RISE, Explanation
 from qviz.features.inspection.text import headline
@@ -19,7 +19,6 @@ MIN_EARLIER = 0.5
 """A variant breaks clearly earlier if its breaking point is at least this many severities below the reference's."""
 MAX_FAILING, MAX_LIGHTS = 2, 4
 """Maximum number of failing variants that are named, and of corruptions that are named for one variant."""
-NO_RANGES = "No activation of this variant is quantized, so nothing can leave its range."
 
 
 def corruption_title(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count as counting
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,6 +22,7 @@ from qviz.features.detection.models import LoadedModel
 from qviz.features.inspection.lint import lint_all
 from qviz.features.inspection.warning import Warning
 from qviz.features.settings import guess_for
+from qviz.features.video.alarms import FrameAlarm, RangeWatch
 from qviz.features.video.brightness import brightness_of
 from qviz.features.video.losses import UNKNOWN_LOSSES, VideoLosses, video_losses
 from qviz.features.video.tracks import OpenTrack, Tracker
@@ -113,6 +114,7 @@ class VideoResult(Result):
         agreement: Agreement over all frames; None if neither model has an object.
         remarks: Sentences about what was left out.
         losses: What the variant loses against the reference, with intervals over the tracks.
+        out_of_range: The frames that were examined for activations outside the variant's ranges; empty if none were.
     """
 
     ROWS: ClassVar = "frames"
@@ -127,6 +129,7 @@ class VideoResult(Result):
     remarks: tuple[str, ...] = ()
     warnings: tuple[Warning, ...] = ()
     losses: VideoLosses = UNKNOWN_LOSSES
+    out_of_range: tuple[FrameAlarm, ...] = ()
 
     def to_frame(self) -> Any:
         """One row per frame and model."""
@@ -159,6 +162,7 @@ def video(
     every: int = 1,
     score: float = 0.25,
     rate: float = DEFAULT_RATE,
+    out_of_range: bool = False,
 ) -> VideoResult:
     """Run both models on the frames of a video. Detections are stored, so that a run continues an interrupted one.
 
@@ -167,29 +171,38 @@ def video(
         every: Step between frames; 2 runs every second frame.
         score: Minimum confidence of an object.
         rate: Frames per second, for a folder of frames.
+        out_of_range: Examine about one frame per second for activations outside the variant's calibrated ranges.
 
     Raises:
         Cancelled, ImageError: No frame can be read.
     """
     models, tracker, run = [reference, variant], Tracker(), _Run(score, [reference.name, variant.name])
+    watch = RangeWatch(context) if out_of_range else None
     context.progress.step("Running frames")
     for part, total in _parts(context, path, every, rate):
         images = [frame.image for frame in part]
         if not run.frames:
             models = guess_for(context, models, images)
+        if watch is not None:
+            watch.start(part, models)
         detected = detect_images(context.quiet(), models, images, len(images), score, candidates=False)
         run.skipped += detected.skipped
         for frame in part:
             first, second = (detected.inferences.get((model.digest, frame.image.digest)) for model in models)
             if first is not None and second is not None:
                 run.add(frame, first.detections.above(score), second.detections.above(score), tracker)
+        if watch is not None:
+            watch.finish()
         context.progress.advance(len(run.frames), max(total, len(run.frames)))
         if len(run.frames) >= MAX_FRAMES:
             run.skipped.append(f"Only the first {MAX_FRAMES:,} frames were run; --every 2 covers twice the time.")
             break
     if not run.frames:
         raise ImageError(f"{path.name} has no frame that both models could run. " + " ".join(run.skipped[:2]))
-    return run.result(path.name, every, tracker.finish(), reference.inspection.label, tuple(lint_all(context, models)))
+    run.skipped += watch.remarks if watch is not None else []
+    warnings = tuple(lint_all(context, models))
+    result = run.result(path.name, every, tracker.finish(), reference.inspection.label, warnings)
+    return result if watch is None else replace(result, out_of_range=watch.result())
 
 
 class _Run:

@@ -35,12 +35,19 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="frames per second of a folder of frames (default 30)",
     )
+    parser.add_argument(
+        "--out-of-range",
+        action="store_true",
+        help="also compare the reference's activations with the variant's calibrated ranges, once per second",
+    )
     options.add_common(parser, score=0.25, detects=True)
 
 
 def run(args: argparse.Namespace) -> int:
     with options.session_of(args) as session:
-        result = session.video(args.video, every=args.every, score=args.score, rate=args.rate)
+        result = session.video(
+            args.video, every=args.every, score=args.score, rate=args.rate, out_of_range=args.out_of_range
+        )
     options.remark_warnings(result.warnings)
     options.remark(result.remarks)
     output.print_result(result, args, _print)

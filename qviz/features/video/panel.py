@@ -29,9 +29,13 @@ SHOWN_TRACKS = 200
 
 def show(here: Page, variant: LoadedModel, clip: VideoFile, headline: Any) -> None:
     """Draw everything below the drop zone; the verdict goes into the container `headline`."""
-    left, right = st.columns([2, 5], vertical_alignment="bottom")
+    left, middle, right = st.columns([2, 2, 3], vertical_alignment="bottom")
     every = int(left.number_input("Run every N-th frame", 1, 1000, 1, key="video-every", persist_state="session"))
-    request = clip.digest, every, here.loaded.reference.identity, variant.identity, here.view.score
+    help_text = (
+        "Compares the reference's activations with the variant's calibrated ranges, once per second of the clip."
+    )
+    out_of_range = middle.checkbox("Out-of-range alarm", key="video-alarm", persist_state="session", help=help_text)
+    request = clip.digest, every, out_of_range, here.loaded.reference.identity, variant.identity, here.view.score
     clicks.button(right, "Run", clicks.keep(REQUEST, request), "video-run", st.rerun, type="primary")
     if st.session_state.get(REQUEST) != request:
         with headline:
@@ -40,16 +44,20 @@ def show(here: Page, variant: LoadedModel, clip: VideoFile, headline: Any) -> No
                 f"Objects with a confidence of {here.view.score:.2f} or more.",
             )
         return
-    result = _result(here, variant, clip, every, request)
+    result = _result(here, variant, clip, (every, out_of_range), request)
     if result is not None:
         _draw(here, variant, clip, result, headline)
 
 
-def _result(here: Page, variant: LoadedModel, clip: VideoFile, every: int, request: object) -> VideoResult | None:
-    reference, score = here.loaded.reference, here.view.score
+def _result(
+    here: Page, variant: LoadedModel, clip: VideoFile, options: tuple[int, bool], request: object
+) -> VideoResult | None:
+    """`options`: the step between frames, and whether the alarm is on."""
+    reference, score, (every, alarm) = here.loaded.reference, here.view.score, options
 
     def run(context: Context) -> VideoResult:
-        return replace(video(context, reference, variant, clip.path, every=every, score=score), name=clip.name)
+        result = video(context, reference, variant, clip.path, every=every, score=score, out_of_range=alarm)
+        return replace(result, name=clip.name)
 
     work = Work(jobs.subject_of(reference.digest, variant.digest))
     return jobs.result("video", ("video", request), run, "video", "Running frames", "frames", work=work)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from qviz.chart_style import GREY, LEGEND, colours, margin, plain
+from qviz.chart_style import CHANGES, GREY, LEGEND, colours, margin, plain
 from qviz.features.video import VideoResult
 
 HEIGHT = 380
@@ -43,9 +43,29 @@ def figure(result: VideoResult, names: Sequence[str] | None = None, inks: Sequen
         line(1, [row.models[number].objects for row in result.frames], name, colour, "hv")
     line(2, [row.models[1].agreement for row in result.frames], "agreement", chosen[1])
     line(3, [row.brightness for row in result.frames], "brightness", GREY)
+    _alarms(chart, result)
     chart.update_layout(height=HEIGHT, margin=margin(top=32), legend=LEGEND, hovermode="closest")
     for row, title in enumerate(("objects", "agreement", "brightness"), start=1):
         chart.update_yaxes(title=title, rangemode="tozero", row=row, col=1)
     chart.update_yaxes(range=[-0.05, 1.05], row=2, col=1)
     chart.update_xaxes(title="seconds", row=3, col=1)
     return chart
+
+
+def _alarms(chart: go.Figure, result: VideoResult) -> None:
+    """Mark the frames that leave the variant's ranges, at the top of the row of agreement."""
+    rows = [row for row in result.out_of_range if row.alarm]
+    if not rows:
+        return
+    chart.add_scatter(
+        x=[row.seconds for row in rows],
+        y=[1.03] * len(rows),
+        customdata=[row.index for row in rows],
+        text=[f"{row.score:.3f}" for row in rows],
+        name="out of range",
+        mode="markers",
+        marker={"size": 9, "symbol": "triangle-down", "color": CHANGES["lost"]},
+        hovertemplate="%{x:.2f} s, frame %{customdata}: out of the calibrated ranges, score %{text}<extra></extra>",
+        row=2,
+        col=1,
+    )

@@ -24,7 +24,7 @@ def finding(result: VideoResult, names: Sequence[str]) -> str:
         f" {reference.blinks_per_minute:.1f}; the objects that {names[0]} follows are present in"
         f" {share(variant.presence)} of their frames with {names[1]}, in {share(reference.presence)} with {names[0]}."
     )
-    return " ".join(filter(None, (sentence, *difference(result, names), worst(result))))
+    return " ".join(filter(None, (sentence, *difference(result, names), worst(result), alarms(result, names))))
 
 
 def difference(result: VideoResult, names: Sequence[str]) -> list[str]:
@@ -63,3 +63,18 @@ def worst(result: VideoResult) -> str:
     level = sum(here) / len(here)
     light = f" It is dark there: brightness {level:.0f}, usually {usual:.0f}." if level < 0.6 * usual else ""
     return f"They agree least in second {second} (agreement {score(agreement)}).{light}"
+
+
+def alarms(result: VideoResult, names: Sequence[str]) -> str:
+    """A sentence on the examined frames that leave the variant's ranges; empty if none was examined."""
+    if not result.out_of_range:
+        return ""
+    rows = [row for row in result.out_of_range if row.alarm]
+    count = f"of {plural(len(result.out_of_range), 'examined frame')}"
+    if not rows:
+        return f"None {count} lies far outside the calibrated ranges of {names[1]}."
+    verb = "lies" if len(rows) == 1 else "lie"
+    where = f"in second {int(rows[0].seconds)}"
+    if len(rows) > 1:
+        where = f"between seconds {int(rows[0].seconds)} and {int(rows[-1].seconds)}"
+    return f"{len(rows)} {count} {verb} far outside the calibrated ranges of {names[1]}, {where}."

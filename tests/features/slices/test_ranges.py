@@ -1,9 +1,10 @@
-"""Alarms by slice, images to calibrate with and what they bring: a calibration on dark images alone is found out."""
+"""Alarms by slice and by second, images to calibrate with and what they bring, on a file calibrated on dark images."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from qviz.features.accuracy.slice_loss import SliceLoss
 from qviz.features.corruption_sweep.out_of_range import Addition, ImageReaches, RangeReach
 from qviz.features.slices.ranges import CalibrationGain, Gain, SliceAlarm, SliceRanges
 from qviz.features.slices.text import ranges_sentences
+from qviz.features.video.text import alarms
 from qviz.result import to_json
 from qviz.session import Session
 from qviz.structures import Loss
@@ -29,8 +31,8 @@ def write_image(path: Path, scene: int, light: float, rng: np.random.Generator) 
     Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path, compress_level=1)
 
 
-def write_dataset(folder: Path) -> Path:
-    """Eight bright and eight dark images, and four dark ones to calibrate with. Returns the annotations."""
+def write_dataset(folder: Path) -> None:
+    """Eight bright and eight dark images with annotations.json, and four dark ones to calibrate with."""
     rng, coco = np.random.default_rng(0), scenes.coco()
     images, annotations = [], []
     for name in ("data", "calibration"):
@@ -43,20 +45,58 @@ def write_dataset(folder: Path) -> Path:
         annotations += [{**row, "image_id": number + 1, "id": 4 * number + k + 1} for k, row in enumerate(rows)]
     for scene in range(4):
         write_image(folder / "calibration" / f"{scene}.png", scene, DARK, rng)
-    path = folder / "annotations.json"
-    path.write_text(json.dumps({**coco, "images": images, "annotations": annotations}))
+    text = json.dumps({**coco, "images": images, "annotations": annotations})
+    (folder / "annotations.json").write_text(text)
+
+
+@pytest.fixture(scope="module")
+def folder(squares: Squares, engine: LocalEngine, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of `write_dataset`, and int8.tflite, which was calibrated on dark images alone."""
+    path = tmp_path_factory.mktemp("ranges")
+    write_dataset(path)
+    with Session(
+        squares.model("reference", "float32"), calibration=path / "calibration", **settings_of(squares, engine)
+    ) as session:
+        (path / "int8.tflite").write_bytes(session.quantize("int8", ranges="minmax").data)
     return path
 
 
-def test_images_of_the_slice_that_was_not_calibrated_for_are_named_and_bring_it_back(
-    squares: Squares, engine: LocalEngine, tmp_path: Path
+def settings_of(squares: Squares, engine: LocalEngine) -> dict[str, Any]:
+    return {
+        **{"mean": 0, "std": 255, "channels": "rgb", "labels": squares.labels},
+        **{"engine": engine, "cache": False},
+    }
+
+
+def test_a_clip_raises_the_alarm_in_the_second_with_other_light(
+    squares: Squares, engine: LocalEngine, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dataset, calibration = write_dataset(tmp_path), tmp_path / "calibration"
-    float32, int8 = squares.model("reference", "float32"), tmp_path / "int8.tflite"
-    settings = {"mean": 0, "std": 255, "channels": "rgb", "labels": squares.labels, "engine": engine, "cache": False}
-    with Session(float32, calibration=calibration, **settings) as session:
-        int8.write_bytes(session.quantize("int8", ranges="minmax").data)
-    with Session(float32, int8, dataset=dataset, dataset_images=tmp_path / "data", **settings) as session:
+    """Twelve frames at two per second; seconds 3 and 4 are bright."""
+    rng = np.random.default_rng(1)
+    for number in range(12):
+        write_image(tmp_path / f"{number}.png", 0, 1.0 if number in range(6, 10) else DARK, rng)
+    models = squares.model("reference", "float32"), folder / "int8.tflite"
+    with Session(*models, **settings_of(squares, engine)) as session:
+        result = session.video(tmp_path, rate=2, out_of_range=True)
+        monkeypatch.setattr("qviz.features.video.alarms.MAX_EXAMINED", 3)
+        thinned = session.video(tmp_path, rate=2, out_of_range=True)
+        plain = session.video(tmp_path, rate=2)
+    assert [(row.index, row.seconds) for row in result.out_of_range] == [(2 * k, float(k)) for k in range(6)]
+    assert [row.index for row in result.out_of_range if row.alarm] == [6, 8]
+    text = "2 of 6 examined frames lie far outside the calibrated ranges of int8, between seconds 3 and 4."
+    assert alarms(result, ["float32", "int8"]) == text
+    (marks,) = [trace for trace in result.plot().data if trace.name == "out of range"]
+    assert list(marks.customdata) == [6, 8]
+    assert [row.index for row in thinned.out_of_range] == [0, 4, 8]
+    assert plain.out_of_range == () and alarms(plain, ["float32", "int8"]) == ""
+
+
+def test_images_of_the_slice_that_was_not_calibrated_for_are_named_and_bring_it_back(
+    squares: Squares, engine: LocalEngine, folder: Path
+) -> None:
+    calibration, models = folder / "calibration", (squares.model("reference", "float32"), folder / "int8.tflite")
+    data = {"dataset": folder / "annotations.json", "dataset_images": folder / "data"}
+    with Session(*models, **data, **settings_of(squares, engine)) as session:
         with pytest.raises(DatasetError, match="There are no slices"):
             session.slice_ranges(session.evaluate(at=0.25))
         evaluation = session.evaluate(at=0.25, slices="brightness")

@@ -1,0 +1,84 @@
+"""When a clip leaves the variant's calibrated ranges: alarms on about one frame per second.
+
+The reference's activations on a frame are compared with the variant's ranges; score and alarm are those of
+`corruption_sweep.out_of_range`, with the frames of the clip in place of images. Whenever more than `MAX_EXAMINED`
+were examined, every second one is dropped, and the time between two of them is doubled, so that memory does not grow
+with the length of the clip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from qviz.context import Context
+from qviz.datasets.video import Frame
+from qviz.errors import ImageError
+from qviz.features.corruption_sweep.out_of_range import NO_RANGES, RangeReach, has_ranges, rank_images, reach_job
+from qviz.features.detection.models import LoadedModel
+from qviz.features.layer_error import pair_of
+
+MAX_EXAMINED = 120
+SECONDS_BETWEEN = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class FrameAlarm:
+    """One examined frame: its score, higher is farther outside the ranges, and whether that is an alarm."""
+
+    index: int
+    seconds: float
+    score: float
+    alarm: bool
+
+
+class RangeWatch:
+    """Examines frames while the models run on them.
+
+    Attributes:
+        remarks: A sentence if the variant has no ranges that can be left.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self.remarks: list[str] = []
+        self._context, self._variant = context, ""
+        self._step, self._next = SECONDS_BETWEEN, 0.0
+        self._frames: list[Frame] = []
+        self._jobs: list[Future[tuple[RangeReach, ...]]] = []
+        self._rows: list[tuple[int, float, str, tuple[RangeReach, ...]]] = []
+
+    def start(self, frames: Sequence[Frame], models: Sequence[LoadedModel]) -> None:
+        """Start examining those of these frames, in order, that are due. `models`: the reference and the variant."""
+        reference, variant = models
+        if not has_ranges(reference, variant):
+            self.remarks = [f"{variant.name}: {NO_RANGES}"]
+            return
+        pair, self._variant = pair_of(reference, variant), variant.name
+        for frame in frames:
+            if frame.seconds >= self._next:
+                self._next = frame.seconds + self._step
+                self._frames.append(frame)
+                self._jobs.append(self._context.engine.submit(reach_job, pair, frame.image))
+
+    def finish(self) -> None:
+        """Wait for the frames that were started. Raises Cancelled."""
+        for frame, job in zip(self._frames, self._jobs, strict=True):
+            try:
+                self._rows.append((frame.index, frame.seconds, frame.image.digest, self._context.wait(job)))
+            except ImageError:
+                continue  # detection reports it
+        self._frames, self._jobs = [], []
+        while len(self._rows) > MAX_EXAMINED:
+            self._rows, self._step = self._rows[::2], 2 * self._step
+
+    def result(self) -> tuple[FrameAlarm, ...]:
+        """The examined frames in order."""
+        if not self._rows:
+            return ()
+        names = [(str(index), digest) for index, _, digest, _ in self._rows]
+        ranked = {row.image: row for row in rank_images(self._variant, names, [row[3] for row in self._rows]).images}
+        return tuple(
+            FrameAlarm(index, seconds, ranked[str(index)].score, ranked[str(index)].alarm)
+            for index, seconds, _, _ in self._rows
+        )
