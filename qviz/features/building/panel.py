@@ -292,7 +292,7 @@ def _work(reference: LoadedModel, choice: Choice) -> Work:
 
 
 def show(here: Page) -> None:
-    """The form, the progress and the result."""
+    """Draw the form, the progress and the result."""
     reference = here.loaded.reference
     page.verdict(
         "Build a variant of the reference and compare it at once.",

@@ -248,9 +248,9 @@ def best_trial(trials: Sequence[Trial], fitting: Sequence[Settings]) -> Trial | 
 
     Args:
         trials: One trial per choice; the first is that of the default settings.
-        fitting: The choices that fit the evidence. A choice outside `fitting` is returned only if the evidence seems
-            to come from a file with a wrong range: if the head's default is clearly better than every fitting choice,
-            or if the best choice outside confirms more than twice as much confidence as the best fitting one.
+        fitting: The choices that fit the evidence. Another choice is returned only if the evidence seems to come from a
+            file with a wrong range. This is assumed if the head's default is clearly better than every fitting choice,
+            or if the best other choice confirms more than twice as much confidence as the best fitting choice.
     """
     plausible = [trial for trial in trials if trial.plausible]
     plausible = [trial for trial in plausible if not trial.repeats] or plausible
