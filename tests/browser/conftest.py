@@ -50,7 +50,7 @@ def browser() -> Iterator[object]:
         running.close()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -62,7 +62,7 @@ def _servers(folder: Path) -> Iterator[Callable[[], str]]:
     servers: list[subprocess.Popen[bytes]] = []
 
     def start() -> str:
-        port = _free_port()
+        port = free_port()
         log = (folder / f"{port}.log").open("wb")
         command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
         servers.append(subprocess.Popen([*command, "--server.headless", "true"], cwd=ROOT, stdout=log, stderr=log))
