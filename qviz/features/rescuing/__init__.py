@@ -64,6 +64,11 @@ class Request:
             raise SettingsError(
                 f"{self.tries} tries are not possible; give a number between 1 and 1000, e.g. {MAX_TRIES}."
             )
+        if self.budget.max_cycles is not None and not self.integers_only:
+            raise SettingsError(
+                "A budget of cycles counts only what the NPU runs; add --integers-only, so that no operator is moved to"
+                " the CPU."
+            )
         for name in self.recipes:
             if self.integers_only and not recipe_of(name).needs_calibration:
                 raise SettingsError(

@@ -25,6 +25,7 @@ from qviz.features.building.cures import BEFORE, mended, prepared
 from qviz.features.building.result import Built
 from qviz.features.building.source import Source
 from qviz.features.cost.measure import Subject, latency_job
+from qviz.features.cost.npu import npu_cost
 from qviz.features.detection.cache import CODE
 from qviz.features.detection.models import LoadedModel, ModelSource, follow, load_model
 from qviz.features.rescuing.few_images import FewImages
@@ -184,12 +185,29 @@ class Candidates:
             Cancelled: The search was cancelled. Other errors are reported in the `error` of the result.
         """
         tried = self._measured.get(candidate)
-        if tried is None or (self.prefer == LATENCY and tried.speed is None and not tried.error):
+        if tried is None or self._is_incomplete(tried):
             tried = self._measured[candidate] = self._measure(candidate, data)
             self.journal.add({"tried": encode(tried)})
+        within = self._keeps_objects(tried) and self._is_fast_enough(tried)
+        return replace(tried, origin=origin, search_loss=self._loss(tried), within=within)
+
+    def _is_incomplete(self, tried: Tried) -> bool:
+        """Whether a measurement of an earlier run lacks what this budget needs."""
+        if tried.error:
+            return False
+        needs_cycles = self.budget.max_cycles is not None and self._keeps_objects(tried)
+        lacks_cycles = needs_cycles and tried.npu != self.budget.accelerator
+        return lacks_cycles or (self.prefer == LATENCY and tried.speed is None)
+
+    def _keeps_objects(self, tried: Tried) -> bool:
+        """Whether the loss is within the budget, and the images are not flooded."""
         loss = self._loss(tried)
-        within = loss is not None and loss <= self.budget.limit and not tried.floods
-        return replace(tried, origin=origin, search_loss=loss, within=within)
+        return loss is not None and loss <= self.budget.limit and not tried.floods
+
+    def _is_fast_enough(self, tried: Tried) -> bool:
+        """Whether the candidate keeps a budget of cycles, if there is one."""
+        limit = self.budget.max_cycles
+        return limit is None or (tried.npu_cycles is not None and tried.npu_cycles <= limit)
 
     def _measure(self, candidate: Candidate, data: bytes | None) -> Tried:
         """Measure a candidate; fields that depend on the budget or on its origin are not set."""
@@ -206,6 +224,9 @@ class Candidates:
             tried = replace(tried, ap=measured.ap, agreement=measured.agreement, false_alarms=measured.false_alarms)
             tried = replace(tried, floods=floods(self.reference_there, measured))
             tried = replace(tried, speed=self._speed(model) if self.prefer == LATENCY else None)
+            if self.budget.max_cycles is not None and self._keeps_objects(tried):
+                accelerator = self.budget.accelerator
+                tried = replace(tried, npu=accelerator, npu_cycles=npu_cost(model, accelerator).cycles)
         except Cancelled:
             raise
         except QvizError as error:

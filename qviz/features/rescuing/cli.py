@@ -52,6 +52,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--integers-only", action="store_true", help="no operator in float: 16-bit activations for a few instead"
     )
+    parser.add_argument(
+        "--max-cycles",
+        type=int,
+        metavar="N",
+        help="largest number of cycles of one image on --npu, as its compiler Vela estimates them (--integers-only)",
+    )
+    parser.add_argument("--npu", metavar="NAME", default="", help="an Arm accelerator, e.g. ethos-u55-256")
     parser.add_argument("--tries", type=int, default=60, metavar="N", help="maximum number of candidates (default 60)")
     parser.add_argument(
         "-o", "--output", type=options.OutputPath, required=True, metavar="FILE", help="the .tflite file to write"
@@ -74,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
             recipes=args.recipes,
             tries=args.tries,
             integers_only=args.integers_only,
+            max_cycles=args.max_cycles,
+            npu=args.npu,
             score=args.score,
             report_dataset=args.report_dataset,
         )
@@ -112,7 +121,8 @@ def _print(result: Rescue, files: dict[str, str]) -> None:
     print(result)
     search = formatting.plural(result.images.search, "search image")
     print(f"\n{formatting.plural(len(result.tried), 'candidate')} on {search}:")
-    columns = ["candidate", "found by", "size", "loss", "agreement", "speed", "budget"]
+    cycles = [] if result.budget.max_cycles is None else ["NPU cycles"]
+    columns = ["candidate", "found by", "size", "loss", "agreement", "speed", *cycles, "budget"]
     output.print_table(columns, [_cells(row, result) for row in result.tried])
     if result.contributions:
         print("\nthe chosen candidate with one of its moves left out at a time, on the same images:")
@@ -142,5 +152,6 @@ def _cells(row: Tried, result: Rescue) -> list[object]:
         None if row.search_loss is None else write(row.search_loss),
         None if row.agreement is None else formatting.score(row.agreement),
         None if row.speed is None else f"{row.speed:.2f}x",
+        *([] if result.budget.max_cycles is None else [row.npu_cycles]),
         row.error[:MAX_ERROR] if row.error else "kept" if row.within else "floods" if row.floods else "",
     ]

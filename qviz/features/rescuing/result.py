@@ -14,12 +14,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from qviz.errors import SettingsError
 from qviz.features.building.calibration import DEFAULT_METHOD, Calibration
 from qviz.features.building.cures import cures_of
 from qviz.features.building.recipes import ALGORITHMS, Options, recipe_of
 from qviz.features.cost.tradeoff import SAME_LATENCY
 from qviz.features.inspection.warning import Warning
+from qviz.features.rescuing.budget import AGREEMENT as AGREEMENT
+from qviz.features.rescuing.budget import AP as AP
+from qviz.features.rescuing.budget import Budget as Budget
 from qviz.result import Result, to_json
 from qviz.structures import Loss
 from qviz.structures.operators import orders_text
@@ -27,37 +29,7 @@ from qviz.structures.operators import orders_text
 if TYPE_CHECKING:
     import pandas as pd
 
-AP, AGREEMENT = "AP", "agreement"
 SIZE, LATENCY = "size", "latency"
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """A budget: its measure (AP or AGREEMENT), and the maximum loss in this measure, in [0, 1]."""
-
-    measure: str
-    limit: float
-
-    JSON_NAMES: ClassVar = {"limit": "max_loss"}
-
-    @classmethod
-    def of(cls, max_ap_loss: float | None = None, min_agreement: float | None = None) -> Budget:
-        """The budget from exactly one of the two values, each in [0, 1]. Raises SettingsError."""
-        if (max_ap_loss is None) == (min_agreement is None):
-            raise SettingsError("A rescue needs one budget: either a maximum loss of AP or a minimum agreement.")
-        limit = max_ap_loss if max_ap_loss is not None else min_agreement
-        assert limit is not None, "one of the two is given"
-        if not 0 <= limit <= 1:
-            raise SettingsError(f"The budget is {limit:g}; AP and agreement lie in [0, 1], so give e.g. 0.005 or 0.98.")
-        return cls(AP, limit) if max_ap_loss is not None else cls(AGREEMENT, 1 - limit)
-
-    @property
-    def text(self) -> str:
-        """For example `at most 0.5 AP points below the reference`."""
-        if self.measure == AP:
-            lost = f"{100 * self.limit:.3g}"
-            return f"at most {lost} AP {'point' if lost == '1' else 'points'} below the reference"
-        return f"an agreement of at least {1 - self.limit:.3g} with the reference"
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +164,10 @@ class Tried:
         false_alarms: Objects per image with a confidence of at least .25 that match no annotated object; None if
             nothing is annotated.
         floods: Whether it has many more false alarms than the reference (`qviz.features.accuracy.evaluator.floods`).
-        within: Whether the loss is within the budget, and the images are not flooded.
+        within: Whether the loss is within the budget, and the images are not flooded; with a budget of cycles, also
+            whether these are kept.
+        npu, npu_cycles: Cycles of one image on this accelerator; only for a candidate whose loss is within a budget
+            that limits them.
         speed: Latency of the reference divided by that of the candidate, measured in turns on this machine; None if
             size is minimised.
         seconds: Time for building and measuring.
@@ -212,6 +187,8 @@ class Tried:
     speed: float | None = None
     seconds: float = 0.0
     error: str = ""
+    npu: str = ""
+    npu_cycles: int | None = None
 
     JSON_INLINE: ClassVar = ("candidate",)
     JSON_NAMES: ClassVar = {"origin": "found_by"}
@@ -364,28 +341,18 @@ SAME_LOSS = 0.01
 def best_of(tried: tuple[Tried, ...], prefer: str, limit: float = 0.0) -> Tried | None:
     """The smallest or fastest candidate within the budget; if there is none, the smallest of the closest ones.
 
-    Closest are those whose loss exceeds the smallest one by at most `limit`, the budget's, and at most `SAME_LOSS`. By
-    the same measure, a candidate with 16 bits for a few operators is preferred to one with 16 bits throughout. Those
-    that flood the images come last. Speeds within `SAME_LATENCY` count as equal; then the smaller file wins.
+    Closest are those whose loss exceeds the smallest one by at most `limit`, the budget's, and at most `SAME_LOSS`.
+    Candidates that flood the images come last. Speeds within `SAME_LATENCY` count as equal; then the smaller file wins.
     """
     measured = [row for row in tried if row.search_loss is not None]
-    best = _best_by_budget(measured, prefer)
-    if best is None:
-        return None
-    if best.within:
-        measured = [row for row in measured if row.candidate.wide_operators]
-        if not measured or recipe_of(best.candidate.recipe).activation_bits != 16:
-            return best
-    largest = (best.search_loss or 0.0) + min(limit, SAME_LOSS)
-    close = [row for row in measured if row.floods == best.floods and (row.search_loss or 0.0) <= largest]
-    return min(close, key=lambda row: (row.bytes, row.search_loss or 0.0), default=best)
-
-
-def _best_by_budget(measured: list[Tried], prefer: str) -> Tried | None:
-    """The smallest or fastest candidate within the budget; if there is none, the one with the smallest loss."""
     within = [row for row in measured if row.within]
     if not within:
-        return min(measured, key=lambda row: (row.floods, row.search_loss or 0.0, row.bytes), default=None)
+        closest = min(measured, key=lambda row: (row.floods, row.search_loss or 0.0, row.bytes), default=None)
+        if closest is None:
+            return None
+        largest = (closest.search_loss or 0.0) + min(limit, SAME_LOSS)
+        rows = [row for row in measured if row.floods == closest.floods and (row.search_loss or 0.0) <= largest]
+        return min(rows, key=lambda row: (row.bytes, row.search_loss or 0.0))
     if prefer == LATENCY:
         fastest = max(row.speed or 0.0 for row in within)
         within = [row for row in within if (row.speed or 0.0) * (1 + SAME_LATENCY) >= fastest]

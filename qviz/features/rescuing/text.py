@@ -16,18 +16,13 @@ def verdict(result: Rescue) -> str:
     if best is None:
         return "Nothing has been measured yet."
     if not best.within:
-        opening = f"{_outside(result)}; {_closest(best, result)} is {best.candidate.name}"
+        closest = _closest(best, result)
+        opening = f"No candidate is within the budget ({result.budget.text}); {closest} is {best.candidate.name}"
     elif result.chosen is None or result.within_budget:
         opening = f"{best.candidate.name} is within the budget"
     else:
         opening = f"{best.candidate.name} is within the budget on {plural(result.images.search, 'search image')}"
     return f"{opening}: {_gain(best, result)}, {_loss(result, best)}."
-
-
-def _outside(result: Rescue) -> str:
-    if not any(row.within for row in result.tried):
-        return f"No candidate is within the budget ({result.budget.text})"
-    return f"Only files with 16 bits throughout are within the budget ({result.budget.text}) on the search images"
 
 
 def _closest(best: Tried, result: Rescue) -> str:

@@ -216,18 +216,6 @@ def test_of_candidates_equally_close_to_the_budget_the_smallest_is_chosen() -> N
     assert best_of((tried(9, 0.05, False), tried(3, 0.07, False)), SIZE, 0.04) == tried(9, 0.05, False)
 
 
-def test_16_bits_throughout_must_be_clearly_better_than_a_few_operators() -> None:
-    whole = replace(tried(9, 0.004, True), candidate=Candidate("int16x8"))
-    few, fewer = (
-        replace(tried(size, loss, False), candidate=Candidate("int8", wide_operators=(1,)))
-        for size, loss in ((5, 0.007), (4, 0.016))
-    )
-    plain = tried(3, 0.006, False)
-    assert best_of((plain, fewer, few, whole), SIZE, 0.005) == few
-    assert best_of((plain, fewer, whole), SIZE, 0.005) == whole
-    assert best_of((fewer, replace(few, floods=True), whole), SIZE, 0.005) == whole
-
-
 def test_image_halves_are_disjoint_and_reproducible(dataset: Dataset) -> None:
     first, second = halves(dataset)
     names = [{image.name for image in part.images} for part in (first, second)]
