@@ -207,8 +207,7 @@ class Session(VariantAnalyses):
 
         Args:
             folder: A folder that is empty or does not exist yet.
-            inner: Tensors inside the network to be recorded as well: `all`, operators by order such as `0-12,40`, or a
-                regular expression that their names contain.
+            inner: Tensors inside the network to be recorded, too: `all`, operators (`0-12,40`) or a regular expression.
 
         Raises:
             RecordingError: The folder cannot be written, or is not empty.
@@ -305,6 +304,8 @@ class Session(VariantAnalyses):
         score: float = AP_SCORE,
         integers_only: bool = False,
         report_dataset: Source | None = None,
+        max_cycles: int | None = None,
+        npu: str = "",
     ) -> Rescue:
         """Search for the smallest or fastest variant within a budget; each candidate is built and measured.
 
@@ -312,9 +313,9 @@ class Session(VariantAnalyses):
             max_ap_loss: Maximum loss of AP, in [0, 1]; needs a dataset. Give either this or `min_agreement`.
             min_agreement: Minimum agreement with the reference, in [0, 1].
             prefer: What to minimise: `size` or `latency`.
-            recipes: Recipes to try; by default all that are suitable.
-            tries: Maximum number of candidates.
+            recipes, tries: Recipes to try, by default all that are suitable; maximum number of candidates.
             integers_only: Try only recipes with integer activations, and keep no operator in float.
+            max_cycles: With `integers_only`, the maximum cycles on the Arm accelerator `npu`, as Vela estimates them.
             report_dataset: Annotated images for the report; then the search uses all images of the dataset. Its images
                 are looked for in the same folder as the dataset's.
 
@@ -323,7 +324,8 @@ class Session(VariantAnalyses):
         """
         from qviz.features.rescuing import Budget, Request, rescue
 
-        request = Request(Budget.of(max_ap_loss, min_agreement), prefer, tuple(recipes), tries, score, integers_only)
+        choices = prefer, tuple(recipes), tries, score, integers_only
+        request = Request(Budget.of(max_ap_loss, min_agreement, max_cycles, npu), *choices)
         given = self.calibration_of(calibration)
         data = self.dataset_of(dataset, dataset_images, images)
         others = None if report_dataset is None else self.dataset_of(report_dataset, dataset_images)
