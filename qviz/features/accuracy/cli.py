@@ -148,15 +148,17 @@ def _print_shapes(result: Evaluation) -> None:
         if row.remark:
             print(f"\n{row.remark}")
             continue
-        print(f"\n{shape_caption(row)}; AP x100, the loss with its 95% interval (* significant)")
+        loss_header = ["loss", "interval", ""] if row.losses else []
+        note = ", the loss with its 95% interval (* significant)" if row.losses else ""
+        print(f"\n{shape_caption(row)}; AP x100{note}")
         losses = [None, *row.losses]
         output.print_table(
-            ["model", *(metric.label for metric in row.metrics), "loss", "interval", ""],
+            ["model", *(metric.label for metric in row.metrics), *loss_header],
             [
                 [
                     name,
                     *(UNKNOWN if model is None else metric.text(model) for metric in row.metrics),
-                    *(["", "", ""] if loss is None else output.loss_cells(loss.ap)),
+                    *([""] * len(loss_header) if loss is None else output.loss_cells(loss.ap)),
                 ]
                 for name, model, loss in zip((one.name for one in result.models), row.models, losses, strict=True)
             ],

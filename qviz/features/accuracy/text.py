@@ -226,11 +226,16 @@ def _shape_markdown(row: ShapeAccuracy, names: Sequence[str]) -> list[str]:
     if row.remark:
         return [row.remark]
     losses = [Loss(None), *(Loss(None) if loss is None else loss.ap for loss in row.losses)]
+    loss_header = ["loss", "95% interval", "significant"] if row.losses else []
     rows = [
-        [plain(name), *(UNKNOWN if model is None else metric.text(model) for metric in row.metrics), *_loss(loss)]
+        [
+            plain(name),
+            *(UNKNOWN if model is None else metric.text(model) for metric in row.metrics),
+            *_loss(loss)[: len(loss_header)],
+        ]
         for name, model, loss in zip(names, row.models, losses, strict=True)
     ]
-    header = ["model", *(metric.label for metric in row.metrics), "loss", "95% interval", "significant"]
+    header = ["model", *(metric.label for metric in row.metrics), *loss_header]
     return [f"{shape_caption(row)}.", table(header, rows)]
 
 

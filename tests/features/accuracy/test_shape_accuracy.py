@@ -251,6 +251,9 @@ def test_tables_and_sentences(engine: LocalEngine, squares: Squares, tmp_path: P
     lines = markdown(result).splitlines()
     header = "| model | AP | AP50 | AP75 | medium | large | AR | loss | 95% interval | significant |"
     assert lines[lines.index(f"{caption}.") + 2] == header
+    one = replace(shapes, models=shapes.models[:1], losses=())
+    single = markdown(replace(result, models=result.models[:1], losses=(), details=(), shapes=(one,)))
+    assert "| model | AP | AP50 | AP75 | medium | large | AR |" in single.splitlines()
     alone = replace(result, shapes=(replace(shapes, losses=(None,)),))
     assert shape_sentences(alone, names) == [f"Keypoints: pose_float32.tflite reaches {points(ap_of(shapes))} AP."]
     assert shape_sentences(replace(result, shapes=(ShapeAccuracy("masks", 0, (), (), 0, "None."),)), names) == []
