@@ -73,6 +73,7 @@ LOOKING = [
     step("trace full", f"trace {FLOAT} {INT8} --image {PHOTOS}/kitten.jpg --object 0"),
     *both("what-if", f"what-if {FLOAT} {WRONG} --images {THREE} --float 0-12 --float 40", quick=True),
     step("what-if search", f"what-if {FLOAT} {WRONG} --images {THREE}"),
+    step("risk", f"risk {FLOAT} {WRONG} --images {PHOTOS}"),
 ]
 MEASURING = [
     *both("evaluate", f"evaluate {FLOAT} {INT8} {WRONG} {TRUTH}", quick=True),
