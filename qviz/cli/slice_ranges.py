@@ -1,4 +1,4 @@
-"""`qviz evaluate --out-of-range`: alarms by slice, images to calibrate with, and what adding them brings."""
+"""`qviz evaluate --out-of-range`: alarms by slice, images to add to the calibration, and the gain of adding them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse options that cannot be used. Raises SettingsError."""
+    """Raise SettingsError if the options cannot be used together."""
     has_slices = args.slices is not None or args.traits is not None or args.gate_slices
     if args.out_of_range and not has_slices:
         raise SettingsError("--out-of-range is about slices; add e.g. --slices all.")
@@ -56,7 +56,7 @@ def ranges_of(session: Session, args: argparse.Namespace, result: Evaluation) ->
 
 
 def show(rows: Sequence[SliceRanges]) -> None:
-    """Print the slices with the largest share of alarms, and what can be said about each variant."""
+    """Print the slices with the largest share of alarms, and the sentences on each variant."""
     from qviz.features.slices.text import ranges_sentences
 
     for result in rows:

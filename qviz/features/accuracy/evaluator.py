@@ -44,7 +44,7 @@ from qviz.structures.boxes import area
 from qviz.structures.detections import CANDIDATE_FLOOR
 
 Corruptions = Sequence[AppliedCorruption | None]
-"""None is the image as it is."""
+"""Corruptions to measure under; None stands for the image without corruption."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -283,14 +283,14 @@ class Evaluator:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MeasuredImage:
-    """What a measurement needs of one image, without the image's bytes.
+    """The data of one image that a measurement needs, without the image's bytes.
 
     Attributes:
         image: The image without corruption, with its ground truth.
         size: (width, height) of the original image.
         digest: Digest of the image without corruption.
         reference: Objects of the reference on the image without corruption, from `CANDIDATE_FLOOR` up.
-        clean_objects: Objects of this model there, from `PAGE_SCORE` up.
+        clean_objects: Objects of this model on the image without corruption, from `PAGE_SCORE` up.
         detections: Detections of this model under the corruption.
     """
 
@@ -354,7 +354,8 @@ def measure_job(
 
 
 FLOOD_FACTOR, FLOOD_EXTRA = 1.1, 0.1
-"""A variant floods images where it has more false alarms per image than this multiple of the reference's plus this."""
+"""A variant floods images if it has more than FLOOD_FACTOR times the reference's false alarms per image plus
+FLOOD_EXTRA."""
 
 
 def floods(reference: Measurement, variant: Measurement) -> bool:

@@ -249,10 +249,10 @@ def agreed(reference: Detections, variant: Detections, score: float, iou: float 
 
 
 def softly_agreed(reference: Detections, variant: Detections, score: float, iou: float = IOU) -> tuple[float, float]:
-    """The sums of `agreed` in which objects count by their confidence and pairs also by their overlap, for one image.
+    """The same as `agreed`, but objects are weighted with their scores, and pairs also with their IoU.
 
     A pair of the same class adds the smaller of its two scores times its IoU to the first sum; each object adds its
-    score to the second. Small differences show, and no threshold decides, so few images suffice to rank variants.
+    score to the second. These sums also show small differences, so that a few images suffice to rank variants.
 
     Example:
         >>> softly_agreed(cat, cat, 0.05)  # one object with a score of 0.8

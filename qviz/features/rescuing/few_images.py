@@ -1,8 +1,8 @@
 """The quality of candidates on a few images of the search half: fast enough to compare some fifty of them.
 
-quality   agreement with the reference in which each object counts by its confidence (`softly_agreed`), in [0, 1]. No
-          threshold decides, so that on 24 images of COCO the difference of two candidates has a standard error of
-          about .01, where AP on 80 images has one of half a point
+quality   agreement with the reference, in [0, 1], in which each object is weighted with its confidence
+          (`softly_agreed`). It does not depend on a threshold. On 24 images of COCO, the difference of two candidates
+          has a standard error of about .01; for AP on 80 images, it is half a point
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from qviz.features.rescuing.result import Candidate
 from qviz.structures import Dataset
 
 FEW = 24
-"""Images, evenly spread over the search half."""
+"""Number of images, evenly spread over the search half."""
 
 
 class FewImages:

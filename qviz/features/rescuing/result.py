@@ -47,7 +47,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """What one move of the chosen candidate contributes: the candidate without that move, on the search half.
+    """The contribution of one move of the chosen candidate: figures of the candidate without it, on the search half.
 
     Attributes:
         code, operators: The move that was left out.
@@ -134,7 +134,7 @@ class Candidate:
         return f"{self.recipe}{more}{''.join(chosen)}"
 
     def command(self, source: str, calibration: Sequence[str], output: str) -> str:
-        """The `qviz quantize` command that builds it, quoted for a shell.
+        """The `qviz quantize` command that builds the candidate's file, quoted for a shell.
 
         `calibration` has paths of images, or the path of one file of ranges.
         """

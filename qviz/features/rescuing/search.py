@@ -99,14 +99,14 @@ class FloatSets:
         return replace(self.plain, float_operators=tuple(sorted(orders)))
 
     def with_weights(self, orders: Orders) -> Orders:
-        """Those of the operators that have weights."""
+        """The operators among `orders` that have weights."""
         return frozenset(order for order in orders if weights_of(self._graph, self._graph.ops[order]) is not None)
 
 
 MIN_CURE_GAIN = 0.01
-"""Quality that a cure must gain on a few images to be used."""
+"""Minimum gain of quality, on a few images, with which a cure is used."""
 MAX_VERSIONS = 2
-"""Versions of a recipe that are measured on all search images besides the plain one."""
+"""Maximum number of versions of a recipe, besides the plain one, that are measured on all search images."""
 MAX_TRIES = 60
 MAX_THINNINGS = 10
 
@@ -280,9 +280,10 @@ class Search:
     # ---- with operators in float -------------------------------------------------------------------------------
 
     def _failed(self) -> list[Tried]:
-        """For each kind of recipe over the budget, the candidate with the smallest loss, without those in 16 bits.
+        """For each kind of recipe, the candidate with the smallest loss, if it is over the budget.
 
-        Recipes with equal bits are one kind, because their errors are similar.
+        Recipes with equal bits are one kind, because their errors are similar. Candidates with 16-bit activations are
+        left out.
         """
         smallest: dict[tuple[int, int | None], Tried] = {}
         for row in self.tried:

@@ -1,18 +1,17 @@
 """Find few operators whose 16-bit activations bring back what an int8 file loses.
 
 A unit is an operator with weights and the operators after it up to the next one with weights, as in `sets`. Each set is
-really built, and its quality is measured on a few images (`Candidates.qualities`): a sum over objects that varies far
-less from image to image than AP, so that AP decides only among the few proposed sets. The search goes from coarse to
-fine:
+really built, and its quality is measured on a few images (`Candidates.qualities`). This quality varies far less from
+image to image than AP. AP is only used to choose among the few proposed sets. The search goes from coarse to fine:
 
 1. Nothing and everything in 16 bits are measured. If everything gains nearly nothing, activations are not the cause.
-2. The core: of prefixes and suffixes, and of eight parts, the smallest set with most of the largest gain, without the
-   units that it does not need.
+2. The core is found: among prefixes, suffixes and eight parts, the smallest set with most of the largest gain. Units
+   that it does not need are left out.
 3. With the core in 16 bits, the methods that compute the ranges of the other operators are ranked again, because the
    best one for int8 throughout may not be the best one here.
-4. The core grows up to a share of the operators: by its neighbours in the file, or by slices (a thirty-second of the
-   network) in the order of what each gains per operator in addition to the core. Of all these, the smallest set with
-   nearly all of the largest gain is proposed first.
+4. The core grows up to a share of the operators, either by its neighbours in the file, or by slices (each is a
+   thirty-second of the network). Slices are sorted by their gain per operator in addition to the core. Of all these
+   sets, the smallest one with nearly all of the largest gain is proposed first.
 
 Prefixes are included because later layers amplify an error of the first ones: on YOLOX-nano no single operator in 16
 bits reveals this, and no window without the first convolution repairs it. Neighbours are tried for the same reason:
@@ -33,26 +32,26 @@ from qviz.features.rescuing.sets import units_of
 from qviz.features.what_if.sets import Orders, thinned, union
 
 MIN_GAIN = 0.02
-"""Quality that 16 bits throughout must gain."""
+"""Minimum gain of quality with 16 bits throughout; if it is smaller, no set is proposed."""
 CORE_SHARE = 0.8
-"""Of the gain of the best coarse set: what the core has to reach."""
+"""Minimum gain of the core, as a share of the gain of the best coarse set."""
 TOLERANCE = 0.01
 """Quality that the core may lose when units are left out."""
 NEARLY_ALL = 0.9
-"""Of the gain of the best set: what a proposed set has to reach."""
+"""Minimum gain of a proposed set, as a share of the gain of the best set."""
 MIN_STEP = 0.005
-"""Quality that a larger set must gain over a proposed smaller one to be proposed, too."""
+"""A larger set is also proposed only if its quality exceeds that of a proposed smaller one by at least this."""
 MAX_SHARE, MIN_ROOM = 0.15, 6
-"""Operators of the largest set: a share of all operators that can have 16 bits, but at least `MIN_ROOM`.
+"""Maximum number of operators in a set: this share of all operators that can have 16 bits, but at least `MIN_ROOM`.
 
-The recipe int16x8 covers larger sets.
+Larger sets are left to the recipe int16x8.
 """
 SIZES = (1 / 3, 1 / 2, 2 / 3, 1)
-"""Of the largest set: the sizes up to which the core grows."""
+"""Sizes up to which the core grows, as shares of the largest set."""
 PREFIXES = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
 PARTS, SLICES = 8, 32
 MAX_THINNED = 12
-"""Sets that are built to leave units out of the core."""
+"""Maximum number of sets that are built while units are left out of the core."""
 BATCH = 4
 
 
@@ -137,7 +136,7 @@ class WideSets:
         return sorted((part for part in rest if gains[part] > 0), key=lambda part: -gains[part])
 
     def _neighbours(self, core: Orders) -> list[Orders]:
-        """The units outside the core, the nearest to it first; of two equally near ones, the one behind it."""
+        """The units outside the core, the nearest first; of two equally near units, the one after the core."""
         inside = [number for number, unit in enumerate(self._units) if unit <= core]
         outside = [number for number, unit in enumerate(self._units) if not unit <= core]
         nearest = sorted(outside, key=lambda number: (min(abs(number - other) for other in inside), -number))
@@ -150,7 +149,7 @@ class WideSets:
 
 
 def _grown(core: Orders, parts: Sequence[Orders], size: float) -> Orders:
-    """The core with as many of these parts, the first ones first, as fit into a number of operators."""
+    """The core with as many of these parts, in their order, as fit into `size` operators."""
     orders = core
     for part in parts:
         if len(orders | part) <= size:

@@ -1,9 +1,9 @@
-"""When a clip leaves the variant's calibrated ranges: alarms on about one frame per second.
+"""When the frames of a clip exceed the variant's calibrated ranges: about one frame per second is examined.
 
-The reference's activations on a frame are compared with the variant's ranges; score and alarm are those of
-`corruption_sweep.out_of_range`, with the frames of the clip in place of images. Whenever more than `MAX_EXAMINED`
-were examined, every second one is dropped, and the time between two of them is doubled, so that memory does not grow
-with the length of the clip.
+The reference's activations on a frame are compared with the variant's ranges. Score and alarm are those of
+`corruption_sweep.out_of_range`, with the frames of the clip in place of images. If more than `MAX_EXAMINED` frames have
+been examined, every second one is dropped and the time between examined frames is doubled, so that memory does not
+grow with the length of the clip.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SECONDS_BETWEEN = 1.0
 
 @dataclass(frozen=True, slots=True)
 class FrameAlarm:
-    """One examined frame: its score, higher is farther outside the ranges, and whether that is an alarm."""
+    """One examined frame. score: higher is farther outside the ranges; alarm: whether the score is an alarm."""
 
     index: int
     seconds: float
@@ -37,7 +37,7 @@ class RangeWatch:
     """Examines frames while the models run on them.
 
     Attributes:
-        remarks: A sentence if the variant has no ranges that can be left.
+        remarks: A sentence if the variant has no calibrated ranges.
     """
 
     def __init__(self, context: Context) -> None:
@@ -49,7 +49,7 @@ class RangeWatch:
         self._rows: list[tuple[int, float, str, tuple[RangeReach, ...]]] = []
 
     def start(self, frames: Sequence[Frame], models: Sequence[LoadedModel]) -> None:
-        """Start examining those of these frames, in order, that are due. `models`: the reference and the variant."""
+        """Start examining the frames that are due, among these consecutive ones. models: the reference, the variant."""
         reference, variant = models
         if not has_ranges(reference, variant):
             self.remarks = [f"{variant.name}: {NO_RANGES}"]
@@ -62,7 +62,7 @@ class RangeWatch:
                 self._jobs.append(self._context.engine.submit(reach_job, pair, frame.image))
 
     def finish(self) -> None:
-        """Wait for the frames that were started. Raises Cancelled."""
+        """Wait until all frames that `start` has queued are examined. Raises Cancelled."""
         for frame, job in zip(self._frames, self._jobs, strict=True):
             try:
                 self._rows.append((frame.index, frame.seconds, frame.image.digest, self._context.wait(job)))

@@ -66,7 +66,7 @@ def worst(result: VideoResult) -> str:
 
 
 def alarms(result: VideoResult, names: Sequence[str]) -> str:
-    """A sentence on the examined frames that leave the variant's ranges; empty if none was examined."""
+    """A sentence on the examined frames that exceed the variant's ranges; empty if no frame was examined."""
     if not result.out_of_range:
         return ""
     rows = [row for row in result.out_of_range if row.alarm]
