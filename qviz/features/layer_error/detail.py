@@ -3,8 +3,8 @@
 x is FP32's activation, y the variant's, dequantized; local and cumulative as in `layer_error`, dB and RMSE/scale as in
 `tensor_error`. Energies are mean squares in the tensor's unit.
 
-Rules on these figures, applied from the most serious cause to the least, find the cause. Sentences state only what the
-figures show.
+The cause is found by rules on these figures, which are tried in the order of the causes' seriousness. Sentences state
+only what the figures show.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The demo: a toy detector of coloured squares and an int8 file of it that loses objects, with eight annotated images.
 
-It has 110 kB and is part of the wheel, so that the dashboard can show something if the sample is not installed. The
-detector's weights are set by hand. Its boxes, in pixels, are in the same output as its scores and therefore share one
-int8 scale with them. `sample_data/build/demo.py` makes the files.
+Its size is 110 kB. It is part of the wheel, so that the dashboard can show something if the sample is not installed.
+The detector's weights are set by hand. Its boxes, in pixels, are in the same output as its scores and therefore share
+one int8 scale with them. `sample_data/build/demo.py` makes the files.
 """
 
 from __future__ import annotations
