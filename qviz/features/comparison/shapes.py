@@ -93,7 +93,7 @@ def keypoint_similarity(reference: np.ndarray, variant: np.ndarray, box: np.ndar
 
 
 def sigmas_of(count: int) -> np.ndarray:
-    """(count,) standard deviation of each keypoint: COCO's for its 17 in their order, else 1 / count, as Ultralytics."""
+    """(count,) standard deviation of each keypoint: COCO's for 17 keypoints, in COCO's order; else 1 / count."""
     return COCO_SIGMAS if count == len(COCO_SIGMAS) else np.full(count, 1 / count)
 
 
