@@ -90,8 +90,8 @@ def cross_fitted_risks(images: Sequence[ImageObjects], outcome: Change) -> np.nd
         others = [image for image, number in zip(images, part, strict=True) if number != fold]
         inside = np.flatnonzero(part == fold).tolist()
         chosen = [images[number] for number in inside]
-        ends = np.cumsum([len(image.objects) for image in chosen])[:-1]
-        for number, values in zip(inside, np.split(risks_from(others, chosen, outcome), ends), strict=True):
+        ends = np.cumsum([len(image.objects) for image in chosen], dtype=int)
+        for number, values in zip(inside, np.split(risks_from(others, chosen, outcome), ends)[:-1], strict=True):
             risks[number] = values
     return np.concatenate([np.zeros(0), *risks])
 

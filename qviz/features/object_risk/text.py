@@ -45,7 +45,8 @@ def _sentence(result: Risks, test: RiskTest) -> str:
 
 def _too_few(result: Risks, test: RiskTest) -> str:
     if result.calibration_images < MIN_IMAGES:
-        return f"{plural(result.calibration_images, 'image')} are too few to estimate it ({MIN_IMAGES} are needed)"
+        verb = "is" if result.calibration_images == 1 else "are"
+        return f"{plural(result.calibration_images, 'image')} {verb} too few to estimate it ({MIN_IMAGES} are needed)"
     if test.estimated_from < MIN_EVENTS:
         source = "these images" if result.cross_fitted else "the calibration images"
         count = plural(test.estimated_from, "object") if test.estimated_from else "no object"

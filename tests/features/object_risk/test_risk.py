@@ -144,6 +144,8 @@ def test_too_few_objects_have_no_risk() -> None:
     result = risk_test(images, cross_fitted_risks(images, Change.RELABELLED), Change.RELABELLED, 0)
     assert (result.auroc, result.shown, result.deciles) == (None, False, ())
     assert deciles(np.zeros(0), np.zeros(0, bool)) == ()
+    assert np.isnan(cross_fitted_risks(images[:1], Change.LOST)).all()  # fewer images than parts
+    assert len(cross_fitted_risks([], Change.LOST)) == 0
 
 
 def result_of(*tests: RiskTest, images: int = 20) -> Risks:
