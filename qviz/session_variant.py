@@ -186,7 +186,7 @@ class VariantAnalyses(SessionInputs):
             ranges: Method by which the ranges are computed, as for `quantize`.
 
         Raises:
-            DatasetError: The evaluation has no slices, or there are too few images to measure a gain.
+            DatasetError: The evaluation has no slices.
         """
         from qviz.features.slices.ranges import slice_ranges, with_gain
 

@@ -199,6 +199,8 @@ def with_gain(
 ) -> SliceRanges:
     """The result with the images to add, from one half of the worst slice, and their gain on the other half.
 
+    If there is no image to add, or too few to measure on, `skipped` says so.
+
     Args:
         pair: The reference and the variant.
         source: The float32 model from which int8 is built, and the same model in the form that builders read.
@@ -207,18 +209,20 @@ def with_gain(
         method: Method that computes ranges.
 
     Raises:
-        Cancelled, DatasetError: There are no images to add, or too few to measure on.
-        QuantizeError, WorkerError: int8 cannot be built.
+        Cancelled, QuantizeError, WorkerError: int8 cannot be built.
     """
     if result.worst is None:
-        raise DatasetError(f"{result.variant} loses more than elsewhere in no slice, so there is nothing to add.")
+        sentence = f"{result.variant} loses more than elsewhere in no slice, so there is no image to add."
+        return replace(result, skipped=(*result.skipped, sentence))
     search, rest = _halves(result.worst, dataset, {image.file_digest for image in calibration})
     add = result.to_add(image.name for image in search)
     if not add or len(rest) < MIN_MEASURED:
         count = f"{plural(len(add), 'image')} to add and {plural(len(rest), 'image')} to measure on"
-        raise DatasetError(
-            f"What images of the slice bring cannot be measured: {count}; at least 1 and {MIN_MEASURED} are needed."
+        sentence = (
+            f"What further calibration images bring in {result.worst.meaning} cannot be measured: without the"
+            f" calibration images it has {count}; at least 1 and {MIN_MEASURED} are needed."
         )
+        return replace(result, skipped=(*result.skipped, sentence))
     by_name = {image.name: image for image in search}
     added = [by_name[row.image].encoded() for row in add]
     gain = _gain(context, pair, source, (calibration, added), replace(dataset, images=tuple(rest)), method)

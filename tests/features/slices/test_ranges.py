@@ -101,6 +101,8 @@ def test_images_of_the_slice_that_was_not_calibrated_for_are_named_and_bring_it_
             session.slice_ranges(session.evaluate(at=0.25))
         evaluation = session.evaluate(at=0.25, slices="brightness")
         result = session.slice_ranges(evaluation, calibration=calibration, ranges="minmax")
+        (sentence,) = session.slice_ranges(evaluation, calibration=folder / "data").skipped
+    assert "it has 0 images to add and 0 images to measure on; at least 1 and 4 are needed." in sentence
     assert {row.group: (row.images, row.alarms) for row in result.slices} == {"bright": (8, 8), "dark": (8, 0)}
     assert result.worst is not None and result.worst.group == "bright"
     assert result.add and all("bright" in row.image for row in result.add)
