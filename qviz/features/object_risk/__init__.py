@@ -35,6 +35,7 @@ from qviz.features.object_risk.estimate import (
 from qviz.features.object_risk.margins import HeadNoise, ImageObjects, head_noise, image_objects
 from qviz.formatting import plural
 from qviz.result import Result
+from qviz.structures import file_digest
 from qviz.structures.detections import CANDIDATE_FLOOR
 
 
@@ -152,8 +153,8 @@ def risk(
     models = [reference, variant]
     first, skipped = _measured(context, models, calibration, score, iou) if len(calibration) else ([], [])
     rows, left_out = _measured(context, models, images, score, iou)
-    digests = {image.digest for image in first}
-    rest = [image for image in rows if image.digest not in digests]
+    digests = {file_digest(image.digest) for image in first}
+    rest = [image for image in rows if file_digest(image.digest) not in digests]
     if not rest:
         raise SettingsError("All images are calibration images too; the risk is tested on other ones. Give others.")
     if len(rest) < len(rows):
