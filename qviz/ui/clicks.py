@@ -4,7 +4,7 @@ Streamlit reports a click only once. The click is lost if that run is abandoned 
 button, or if the button's callback is cut short when it accesses the session state. A button without a key becomes a
 different button when its label or help changes, so a click on the old one is lost too. Here, a click is recorded before
 anything else and kept until some run has reached the button and completed its action (`button`). It is dropped after
-ten seconds, or on another page.
+half a minute, or on another page.
 
 The callback of another widget, such as a chart whose bar was clicked, is cut short in the same way; `callback` prevents
 the loss. Reports of our own components are not lost, because the components report states (`qviz/ui/component`).
@@ -24,7 +24,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 P = ParamSpec("P")
-CLICK_SECONDS = 10.0
+CLICK_SECONDS = 30.0
 """A recorded click is valid for this long."""
 WAITING = "qviz_callbacks"
 """Session key of the list of callbacks that were called and have not completed."""

@@ -23,7 +23,7 @@ from qviz.structures.detections import CANDIDATE_FLOOR
 from qviz.ui import projects
 
 KEY, PAGE, REMARKS = "qviz_view", "qviz_page", "qviz_address_remarks"
-OLDER, OLDER_SECONDS = "qviz_address_older", 10.0
+OLDER, OLDER_SECONDS = "qviz_address_older", 30.0
 """Session key of the addresses that this page had before, each with the time of its replacement. For OLDER_SECONDS from
 then on, a run that comes with such an address uses the view's address instead."""
 CHANGES = tuple(str(change) for change in Change)
