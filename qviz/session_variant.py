@@ -98,10 +98,11 @@ class VariantAnalyses(SessionInputs):
         files = self.images_of(images)
         return noise_budget(self.context, self._pair(variant, files)[1], files, score=score)
 
-    def npu_cost(self, accelerator: str, variant: Variant = None) -> NpuCost:
-        """Cycles of each operator of a variant, and its memory, on an Arm Ethos-U, as its compiler Vela estimates them.
+    def npu_cost(self, variant: Variant = None, *, accelerator: str) -> NpuCost:
+        """Cycles of each operator of a model, and its memory, on an Arm Ethos-U, as its compiler Vela estimates them.
 
         Args:
+            variant: Its name, a unique part of it, or its number from 1; not needed for a model that is open alone.
             accelerator: Such as `ethos-u55-256`.
 
         Raises:
@@ -111,9 +112,10 @@ class VariantAnalyses(SessionInputs):
         """
         from qviz.features.cost.npu import npu_cost
 
-        return npu_cost(self.variant(variant), accelerator)
+        alone = variant is None and len(self.models) == 1
+        return npu_cost(self.models[0] if alone else self.variant(variant), accelerator)
 
-    def recorded_layers(self, recording: Source, variant: Variant = None, images: Sources = ()) -> RecordedLayers:
+    def recorded_layers(self, variant: Variant = None, images: Sources = (), *, recording: Source) -> RecordedLayers:
         """The error of each operator on a device that recorded its tensors, against FP32 and against the kernels here.
 
         Args:

@@ -78,20 +78,38 @@ QUICK: dict[str, dict[str, Any]] = {
     "profile": {"runs": 3},
     "video": {"every": 10},
     "report": {"sections": ["models"]},
+    "npu_cost": {"accelerator": "ethos-u55-256"},
     "evaluate": {},
 }
 """Arguments that make an analysis quick."""
 
 
+def recorded(sample: Sample, images: list[Path], folder: Path) -> Path:
+    """A file with the first tensors of int8, recorded here."""
+    pack = folder / "pack"
+    qviz.device_pack(sample.models["int8"], pack, images=images, inner="0-2")
+    qviz.device_run(pack)
+    qviz.device_read(pack, tensors=folder / "phone.zip")
+    return folder / "phone.zip"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ANALYSES)
-def test_every_analysis_accepts_plain_paths(name: str, sample: Sample, arguments: dict[str, Any]) -> None:
+def test_every_analysis_accepts_plain_paths(
+    name: str, sample: Sample, arguments: dict[str, Any], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     models = [sample.models["float32"], sample.models["int8"]]
     options = dict(arguments)
+    if name == "qat":  # a step of the sample takes half a minute
+        models = [request.getfixturevalue("tiny_detector")]
     if name == "trace":
         options["image"] = options.pop("images")[0]
     if name == "video":
         options["video"] = sample.images
+    if name == "recorded_layers":
+        options["recording"] = recorded(sample, options["images"], tmp_path)
+    if name == "npu_cost":
+        pytest.importorskip("ethosu", reason='Vela is not installed (pip install "qviz-tflite[vela]")')
     if name in ("robustness", "report", "rescue", "calibration"):
         options.pop("images")
     result = getattr(qviz, name)(*models, **options, **QUICK.get(name, {}))

@@ -37,6 +37,7 @@ class EndToEnd(Decoder[FinishedRows]):
 
     expects = "[1, n, 6] with up to 1000 rows x1, y1, x2, y2, score, class, perhaps with keypoints, masks or an angle"
     defaults = UNIT_INPUT
+    has_shapes = True
 
     def parts(self, graph: Graph) -> FinishedRows | None:
         prototypes, rest = split_outputs(graph)

@@ -99,12 +99,14 @@ class Decoder(ABC, Generic[P]):
         note: A sentence about what the boxes are, if they are not the usual ones; else empty.
         last_resort: Whether the decoder is used only if no other one matches.
         check_sizes: Whether boxes that all have the same size suggest that the outputs are misread.
+        has_shapes: Whether detections may have keypoints or masks.
     """
 
     expects: str
     defaults: Settings
     note: str = ""
     check_sizes: bool = True
+    has_shapes: bool = False
     last_resort: bool = False
 
     @abstractmethod

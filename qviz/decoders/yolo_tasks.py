@@ -52,6 +52,7 @@ class YOLOv8Tasks(YOLOv8):
 
     expects = "rows as yolov8 with keypoints, mask coefficients (and prototypes [1, h, w, 32]) or an angle behind them"
     defaults = UNIT_INPUT
+    has_shapes = True
 
     def parts(self, graph: Graph) -> TaskRows | None:
         prototypes, rest = split_outputs(graph)
@@ -97,6 +98,7 @@ class YOLOv8Pose(YOLOv8):
     """Decoder of poses whose file does not state the task: the columns that follow the cells are the keypoints."""
 
     expects = "rows as yolov8 with keypoints behind the scores, which the values show"
+    has_shapes = True
 
     def fits(self, graph: Graph, rows: Rows) -> bool:
         return _may_have_extras(graph, rows) and rows.columns >= self.others + 3

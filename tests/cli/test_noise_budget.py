@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.cli import keys
 from tests.cli.conftest import Run
-from tests.conftest import Sample
+from tests.squares import Squares
 
 LAYER = {
     "order": int,
@@ -31,9 +31,9 @@ PROMISED = {
 }
 
 
-def test_noise_budget_is_added_to_the_layer_table(run: Run, sample: Sample) -> None:
-    models = [sample.models[name] for name in ("float32", "int8")]
-    call = ("layers", *models, "--images", sample.images / "hens.jpg", "--workers", "1")
+def test_noise_budget_is_added_to_the_layer_table(run: Run, squares: Squares) -> None:
+    models = [squares.model("reference", precision) for precision in ("float32", "int8")]
+    call = ("layers", *models, "--images", sorted(squares.images.iterdir())[0], "--workers", "1")
     result = run(*call, "--noise-budget", "--json")
     assert (result.status, keys.missing(PROMISED, result.json)) == (0, [])
     assert (result.json["noise_budget"]["model"], result.json["noise_budget"]["images"]) == (models[1].name, 1)

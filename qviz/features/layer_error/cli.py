@@ -82,8 +82,8 @@ def run(args: argparse.Namespace) -> int:
         options.remark(["--score has an effect only with --noise-budget."])
     output.check_writable(args.model_explorer, args.model_explorer_sync)
     with options.session_of(args) as session:
-        recorded = None if args.recording is None else session.recorded_layers(args.recording)
-        npu = session.npu_cost(args.npu) if args.npu else None
+        recorded = None if args.recording is None else session.recorded_layers(recording=args.recording)
+        npu = session.npu_cost(accelerator=args.npu) if args.npu else None
         result = session.layers(local_inputs=args.local_inputs)
         noise = (
             session.noise_budget(**({} if args.score is None else {"score": args.score})) if args.noise_budget else None

@@ -141,10 +141,7 @@ def test_candidates_can_run_in_float_and_leave_something(session: Session, sampl
     assert len({one.orders for one in sets}) == len(sets) <= 20
 
 
-OTHERS = [
-    ("yolov8n_dynamic_range", "yolov8n_full_integer", "LOGISTIC"),
-    ("yolox_nano_float32", "yolox_nano_integer_quant", "LOGISTIC"),
-]
+OTHERS = [("yolox_nano_float32", "yolox_nano_integer_quant", "LOGISTIC")]
 
 
 @pytest.mark.slow

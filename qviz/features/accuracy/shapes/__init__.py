@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from qviz.context import Context
+from qviz.decoders import DECODERS
 from qviz.detector import PAGE_SCORE
 from qviz.features.accuracy.ap import METRICS, AveragePrecision, Metric, VariantLoss, figures_of
 from qviz.features.accuracy.bootstrap import Bootstrap
@@ -99,8 +100,11 @@ def shape_accuracies(
 
     The evaluator must have been created with `shapes=True` if any are annotated. Raises Cancelled.
     """
+    able = [model for model in models if (d := DECODERS.get(model.inspection.decoder)) is not None and d.has_shapes]
+    if not able:
+        return ()
     first = evaluator.dataset.images[0]
-    detected = detect_images(context.quiet(), models, [first.encoded()], 1, PAGE_SCORE).inferences
+    detected = detect_images(context.quiet(), able, [first.encoded()], 1, PAGE_SCORE).inferences
     runs = [detected.get((model.digest, evaluator.digests[first.id])) for model in models]
     results = []
     for kind in KINDS:
