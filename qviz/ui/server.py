@@ -5,6 +5,7 @@ Dropped SavedModels and Keras files are converted in the background.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -13,6 +14,7 @@ from functools import partial
 from typing import TypeVar
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from qviz.cache import LRUCache
 from qviz.chart_style import colours
@@ -47,6 +49,8 @@ T = TypeVar("T")
 
 GUESS_TIMEOUT = 30.0
 """A page waits this many seconds for guessed settings, and then continues with the defaults."""
+FIRST_IMAGES = 12
+"""The detections on this many images come before those on the others, for a first verdict."""
 
 
 @st.cache_resource(show_spinner=False)
@@ -201,14 +205,30 @@ def _guessed(
     key = tuple((model.digest, model.settings) for model in ordered), min(len(images), MIN_IMAGES), names
     job = _guesses().get(key, start)
     try:
-        with st.spinner(f"Finding out how {reference.name} expects its images …"):
+        with _spinner(f"Finding out how {reference.name} expects its images …"):
             inspections, sentences = clicks.wait_for_result(job, GUESS_TIMEOUT)  # without the models' bytes and names
     except (TimeoutError, QvizError) as error:
-        if isinstance(error, QvizError):
+        if isinstance(error, QvizError) and has_page():
             st.warning(as_text(str(error)))
         return [reference, *(follow(variant, reference) for variant in ordered[1:])], []
     usable = [model for model in ordered if model.digest in inspections]
     return [replace(model, inspection=inspections[model.digest]) for model in usable], sentences
+
+
+def has_page() -> bool:
+    """Whether the calling thread draws a page."""
+    return get_script_run_ctx(suppress_warning=True) is not None
+
+
+def _spinner(text: str) -> contextlib.AbstractContextManager[None]:
+    return st.spinner(text) if has_page() else contextlib.nullcontext()
+
+
+def prepare(workspace: Workspace) -> None:
+    """Load the models of the first visit, and start to run them on its first images. The page reports any errors."""
+    with contextlib.suppress(QvizError):
+        if (loaded := models(workspace)) is not None:
+            results().want(loaded.all, workspace.images[:FIRST_IMAGES])
 
 
 def _find_out(models: Sequence[LoadedModel], images: Sequence[EncodedImage]) -> Guess:

@@ -33,6 +33,13 @@ FLAGS = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 ]
 
+DROP = """([rows, zone]) => { const transfer = new DataTransfer();
+  for (const [name, text] of rows)
+    transfer.items.add(new File([Uint8Array.from(atob(text), c => c.charCodeAt(0))], name));
+  const target = document.querySelectorAll('[data-testid="stFileUploaderDropzone"]')[zone];
+  for (const kind of ['dragenter', 'dragover', 'drop'])
+    target.dispatchEvent(new DragEvent(kind, {bubbles: true, cancelable: true, dataTransfer: transfer})); }"""
+
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[object]:
@@ -144,16 +151,9 @@ class Visit:
     def drop(self, files: dict[str, bytes], zone: int = 0) -> None:
         """Drag files over a drop zone and drop them, with a DataTransfer that is made in the page."""
         rows = [[name, base64.b64encode(data).decode()] for name, data in files.items()]
-        transfer = self.page.evaluate_handle(
-            """rows => { const t = new DataTransfer();
-            for (const [name, text] of rows)
-              t.items.add(new File([Uint8Array.from(atob(text), c => c.charCodeAt(0))], name));
-            return t; }""",
-            rows,
-        )
-        target = self.page.locator('[data-testid="stFileUploaderDropzone"]').nth(zone)
-        for kind in ("dragenter", "dragover", "drop"):
-            target.dispatch_event(kind, {"dataTransfer": transfer})
+        zones = self.page.locator('[data-testid="stFileUploaderDropzone"]')
+        zones.nth(zone).wait_for()
+        self.page.evaluate(DROP, [rows, zone])  # in one go: between two calls, the zone could be drawn anew
 
     def describe_page(self) -> str:
         """A text with the page's address, the browser's console, the state of the script, and the visible text."""

@@ -26,8 +26,6 @@ from qviz.ui import page, server
 from qviz.ui.page import Page
 from qviz.ui.results import redraw_while_pending
 
-FIRST_IMAGES = 12
-"""Number of images that are run before the rest, so that there are first results within seconds."""
 MAX_FAILURES = 20
 REDRAW_SECONDS = 0.4
 MEANINGS = {
@@ -73,7 +71,7 @@ def empty() -> None:
 def _request(here: Page) -> None:
     """Queue the detections, those on the first dozen images before the rest."""
     results, images = server.results(), here.workspace.images
-    for part in (images[:FIRST_IMAGES], images[FIRST_IMAGES:]):
+    for part in (images[: server.FIRST_IMAGES], images[server.FIRST_IMAGES :]):
         results.want(here.loaded.all, part)
 
 
