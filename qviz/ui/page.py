@@ -25,6 +25,7 @@ from qviz.features.detection.models import ModelSource
 from qviz.formatting import as_text, listed, plural
 from qviz.limits import limits
 from qviz.ui import clicks, demo, projects, sample, server, tray, uploads, view, workspace
+from qviz.ui.reruns import keep_links
 from qviz.ui.server import Models
 
 MENU = (
@@ -99,6 +100,7 @@ class Page:
 @contextlib.contextmanager
 def begin(title: str) -> Iterator[Page]:
     """Draw the frame of a page and yield its Page. A QvizError raised inside is shown on the page as its message."""
+    keep_links()
     draw_into_page()
     _go_on(title)
     st.set_page_config(page_title=f"{title} · qviz", page_icon="🔬", layout="wide")
