@@ -11,7 +11,7 @@ run: .venv/.run
 	$(BIN)/python -m qviz app
 
 test: .venv/.test
-	$(BIN)/python -m pytest -q --numprocesses $(PROCESSES) --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -q --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 lint: .venv/.test
 	$(BIN)/ruff check .

@@ -36,13 +36,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: loads TensorFlow or runs many images")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests of a file in one process, and all browser tests in the same one: two at once overload two cores."""
-    for item in items:
-        folder, _, name = item.nodeid.partition("::")[0].rpartition("/")
-        item.add_marker(pytest.mark.xdist_group("browser" if folder == "tests/browser" else f"{folder}/{name}"))
-
-
 def pytest_runtest_setup() -> None:
     """Restore the main module. AppTest sets it to app.py, which spawned processes would then run again."""
     sys.modules["__main__"] = _MAIN
