@@ -38,7 +38,7 @@ from qviz.features.accuracy.thresholds import ThresholdShift
 from qviz.features.accuracy.truth import category_ids
 from qviz.features.slices import panel as slices_panel
 from qviz.formatting import as_text, frame_csv, plural
-from qviz.structures import EncodedImage
+from qviz.structures import EncodedImage, file_digest
 from qviz.ui import clicks, page, server, view, workspace
 from qviz.ui.page import Page
 from qviz.ui.results import Preview
@@ -113,7 +113,7 @@ def _image(here: Page, finding: Finding, digest: str, name: str | None = None) -
 
     For the session's images, the part of the digest after `@` (the size) may differ.
     """
-    session_image = next((image for image in here.workspace.images if _bytes(image.digest) == _bytes(digest)), None)
+    session_image = next((image for image in here.workspace.images if image.file_digest == file_digest(digest)), None)
     if session_image is not None:
         return session_image
     for image in finding.source.dataset.images:
@@ -125,10 +125,6 @@ def _image(here: Page, finding: Finding, digest: str, name: str | None = None) -
             if read.digest == digest:
                 return read
     return None
-
-
-def _bytes(digest: str) -> str:
-    return digest.partition("@")[0]
 
 
 def _link(here: Page, image: EncodedImage, variant: str, label: str, key: str, class_ids: Sequence[int] = ()) -> None:
