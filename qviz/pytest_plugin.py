@@ -22,13 +22,16 @@ import pytest
 if TYPE_CHECKING:
     from qviz.engine import Engine
     from qviz.features.accuracy import Evaluation
-    from qviz.features.accuracy.gate import Gate
+    from qviz.features.accuracy.gate import Gate, Measure
     from qviz.session import Session
 
 PREFIX = "qviz/"
-NAMES = {"ap": "AP", "recall": "Recall"}
+NAMES = {"ap": "AP", "keypoint_ap": "AP of keypoints", "mask_ap": "AP of masks", "recall": "Recall"}
 SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
-NO_LIMIT = "Give a limit: max_ap_loss, max_recall_loss or both, e.g. max_ap_loss=0.01 for one point of AP."
+NO_LIMIT = (
+    "Give a limit: max_ap_loss, max_recall_loss, max_keypoint_ap_loss or max_mask_ap_loss, e.g. max_ap_loss=0.01 for"
+    " one point of AP."
+)
 
 
 class QuantizationLoss(AssertionError):
@@ -134,6 +137,8 @@ def assert_quantized(
     *,
     max_ap_loss: float | None = None,
     max_recall_loss: float | None = None,
+    max_keypoint_ap_loss: float | None = None,
+    max_mask_ap_loss: float | None = None,
     at: float | str | os.PathLike[str] | Mapping[str, float] = "best",
     classes: Sequence[str] = (),
     slices: str | Sequence[str] | None = None,
@@ -149,6 +154,8 @@ def assert_quantized(
         dataset: Annotated images; `dataset_images` is their folder if they are not beside the file.
         max_ap_loss: Maximum loss of AP, in [0, 1].
         max_recall_loss: Maximum loss of recall at the confidence `at`, in [0, 1].
+        max_keypoint_ap_loss, max_mask_ap_loss: Maximum loss of AP of keypoints or of masks, in [0, 1]; a variant that
+            does not return them fails.
         at: The confidence threshold for recall: a number, `best` (where the reference's F1 is highest), a mapping label
             -> number, or a JSON file of such a mapping.
         classes: Names of the classes to which detections and annotations are limited; empty for all classes.
@@ -171,49 +178,37 @@ def assert_quantized(
         >>> assert_quantized("float32.tflite", "int8.tflite", "coco.json", max_ap_loss=0.01, confident="lower")
     """
     __tracebackhide__ = True
+    from qviz.features.accuracy.gate import check_limits
     from qviz.session import Session
 
-    _check(max_ap_loss, max_recall_loss, slices, confident)
+    limits: dict[Measure, float | None] = {
+        "ap": max_ap_loss,
+        "recall": max_recall_loss,
+        "keypoint_ap": max_keypoint_ap_loss,
+        "mask_ap": max_mask_ap_loss,
+    }
+    _check(limits, slices, confident)
     given = {"engine": _run.engine(), "classes": classes, **options}
     with Session(reference, variant, dataset=dataset, dataset_images=dataset_images, **given) as session:
         result = session.evaluate(at=at, slices=slices)
         worst = _worst_images(session)
-    gates = _gates(result, max_ap_loss, max_recall_loss, confident, strict, slices is not None)
+    gates = check_limits(result, limits, confident, strict, slices is not None)
     _record(result, gates, worst, (Path(reference), Path(variant)))
     if faults := [text for gate in gates for text in _faults(gate)]:
         raise QuantizationLoss("\n".join([f"qviz: {result}", *faults]))
     return result
 
 
-def _check(max_ap_loss: float | None, max_recall_loss: float | None, slices: object, confident: str | None) -> None:
+def _check(limits: Mapping[Measure, float | None], slices: object, confident: str | None) -> None:
     """Raise SettingsError for arguments that cannot be used, before a model runs."""
     from qviz.errors import SettingsError
 
-    if max_ap_loss is None and max_recall_loss is None:
+    if all(limit is None for limit in limits.values()):
         raise SettingsError(NO_LIMIT)
-    if slices is not None and max_recall_loss is None:
+    if slices is not None and limits["recall"] is None:
         raise SettingsError("slices are compared in recall: give max_recall_loss, e.g. max_recall_loss=0.02.")
     if confident not in (None, "lower", "upper"):
         raise SettingsError(f"confident is {confident!r}; give 'lower', 'upper' or None.")
-
-
-def _gates(
-    result: Evaluation,
-    max_ap_loss: float | None,
-    max_recall_loss: float | None,
-    confident: str | None,
-    strict: bool,
-    slices: bool,
-) -> list[Gate]:
-    """The outcome of each limit that is given."""
-    from qviz.features.accuracy.gate import check_losses, check_recall
-
-    gates = []
-    if max_ap_loss is not None:
-        gates.append(check_losses(result, max_ap_loss, confident, strict))
-    if max_recall_loss is not None:
-        gates.append(check_recall(result, max_recall_loss, confident, strict, slices))
-    return gates
 
 
 def _worst_images(session: Session) -> str:

@@ -12,7 +12,6 @@ from tests.cli.keys import EVALUATE, OUT_OF_RANGE, missing
 from tests.conftest import Sample
 from tests.datasets.tfrecords import png
 
-pytestmark = pytest.mark.usefixtures("lent_workers")
 FEW = ("cat_chelsea.jpg", "dog_shepherd.jpg", "hens.jpg", "mariachi.jpg")
 
 
@@ -72,6 +71,13 @@ def test_slices_of_images_and_objects(run: Run, call: tuple[object, ...]) -> Non
     objects = result.json["operating_points"][0]["truths"]
     assert sum(row["truths"] for row in rows if row["trait"] == "size") == objects
     assert (result.status, result.json["gate"]["slices"]) == (0, True)
+
+
+def test_a_limit_on_masks_of_a_detector_of_boxes(run: Run, call: tuple[object, ...]) -> None:
+    result = run(*call, "--json", "--max-mask-ap-loss", "0.5", "--max-ap-loss", "1")
+    gate = result.json["gate"]
+    assert (result.status, gate["max_ap_loss"], gate["mask_ap"]["max_mask_ap_loss"]) == (2, 1, 0.5)
+    assert gate["mask_ap"]["inconclusive"].startswith("None of the models returns masks") and not gate["passed"]
 
 
 def test_alarms_by_slice(run: Run, call: tuple[object, ...]) -> None:

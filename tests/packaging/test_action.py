@@ -47,6 +47,13 @@ def test_the_script_calls_evaluate(tmp_path: Path) -> None:
     assert args.worst_images.parent == args.sarif.parent and str(args.sarif.parent) == outputs["folder"]
 
 
+def test_every_limit_reaches_evaluate(tmp_path: Path) -> None:
+    limits = {f"max-{name}-loss": f"0.0{index}" for index, name in enumerate(("recall", "keypoint-ap", "mask-ap"), 1)}
+    words = words_of(tmp_path, reference="a.tflite", variants="b.tflite", dataset="coco.json", **limits)
+    args = build_parser("evaluate").parse_args(words)
+    assert (args.max_recall_loss, args.max_keypoint_ap_loss, args.max_mask_ap_loss) == (0.01, 0.02, 0.03)
+
+
 def test_inputs_are_never_run_as_shell(tmp_path: Path) -> None:
     hostile = f"$(touch {tmp_path}/ran) `touch {tmp_path}/ran`; touch {tmp_path}/ran *"
     words = words_of(tmp_path, reference=hostile, variants=hostile, dataset="d.json", options="--labels *")

@@ -59,6 +59,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from qviz.features.accuracy.gate import check_limits
+
     _check(args)
     with options.session_of(args) as session:
         point = BEST if args.at is None else args.at
@@ -74,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         ranges = slice_ranges.ranges_of(session, args, result)
     options.remark_warnings(result.warnings)
     options.remark(result.remarks)
-    gates = cli_operating.gates_of(result, args)
+    gates = check_limits(result, cli_operating.limits_of(args), args.confident, args.strict, args.gate_slices)
     cli_operating.write_slice_images(result, args.slice_images)
     if args.markdown is not None:
         _append(args.markdown, result, gates, worst)
@@ -93,13 +95,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    limit = args.max_ap_loss if args.max_ap_loss is not None else args.max_recall_loss
-    if args.confident and limit is None:
+    limits = [name for name, limit in cli_operating.limits_of(args).items() if limit is not None]
+    if args.confident and not limits:
         raise SettingsError("--confident needs a limit, and none is given: add e.g. --max-ap-loss 0.01.")
-    if args.strict and limit is None:
+    if args.strict and not limits:
         raise SettingsError("--strict needs a limit, and none is given: add e.g. --max-ap-loss 0.01.")
-    if limit is not None and not args.variants:
-        option = "--max-recall-loss" if args.max_ap_loss is None else "--max-ap-loss"
+    if limits and not args.variants:
+        option = f"--max-{limits[0].replace('_', '-')}-loss"
         raise SettingsError(f"{option} is for the loss of a variant, and only one model is given; add a variant.")
     if args.gate_slices and args.max_recall_loss is None:
         raise SettingsError("--gate-slices needs a limit, and none is given: add e.g. --max-recall-loss 0.05.")

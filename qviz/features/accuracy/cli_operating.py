@@ -13,7 +13,7 @@ from qviz.formatting import encodable, points, share
 
 if TYPE_CHECKING:
     from qviz.features.accuracy import Evaluation
-    from qviz.features.accuracy.gate import Gate
+    from qviz.features.accuracy.gate import Gate, Measure
     from qviz.features.accuracy.operating import Operating
     from qviz.features.accuracy.slice_loss import Slices
 
@@ -52,7 +52,15 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def add_gate(group: argparse._ArgumentGroup) -> None:
-    """Add the options --max-recall-loss and --gate-slices."""
+    """Add the options of further limits, and --gate-slices."""
+    for kind in ("keypoint", "mask"):
+        group.add_argument(
+            f"--max-{kind}-ap-loss",
+            type=options.number(-1, 1),
+            metavar="X",
+            help=f"exit with 1 when a variant loses more AP of {kind}s (0..1) than this, or returns no {kind}s; with 2"
+            f" if no {kind}s are annotated",
+        )
     group.add_argument(
         "--gate-slices",
         action="store_true",
@@ -83,24 +91,22 @@ def write_slice_images(result: Evaluation, path: Path | None) -> None:
         output.write(path, encodable(result.slices.images_to_csv()).encode())
 
 
-def gates_of(result: Evaluation, args: argparse.Namespace) -> list[Gate]:
-    """The outcome of --max-ap-loss and of --max-recall-loss, if given."""
-    from qviz.features.accuracy.gate import check_losses, check_recall
+def limits_of(args: argparse.Namespace) -> dict[Measure, float | None]:
+    """Measure -> the limit of its option `--max-NAME-loss`, or None."""
+    from qviz.features.accuracy.gate import UNITS
 
-    gates = []
-    if args.max_ap_loss is not None:
-        gates.append(check_losses(result, args.max_ap_loss, args.confident, args.strict))
-    if args.max_recall_loss is not None:
-        gates.append(check_recall(result, args.max_recall_loss, args.confident, args.strict, args.gate_slices))
-    return gates
+    return {measure: getattr(args, f"max_{measure}_loss") for measure in UNITS}
 
 
 def gates_to_json(gates: Sequence[Gate]) -> dict[str, Any] | None:
-    """The gates as JSON; None if there are none. The gate on recall is under `recall`. `passed`: whether all passed."""
+    """The gates as JSON; None if there are none. Each gate but that on AP is also under its measure, e.g. `recall`.
+
+    `passed`: whether all passed.
+    """
     document: dict[str, Any] = {}
     for gate in reversed(gates):
-        if gate.measure == "recall":
-            document["recall"] = gate.to_json()
+        if gate.measure != "ap":
+            document[gate.measure] = gate.to_json()
         document |= gate.to_json()
     return {**document, "passed": all(gate.passed for gate in gates)} if gates else None
 

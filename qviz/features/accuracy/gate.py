@@ -1,6 +1,7 @@
 """Decide whether a variant may be released: compare its loss, or a bound of the loss's interval, with a limit.
 
-The loss is one of AP (`check_losses`) or one of recall at the operating point (`check_recall`).
+The loss is one of AP (`check_losses`), of AP of keypoints or masks (`check_shapes`), or of recall at the operating
+point (`check_recall`). `check_limits` checks several limits.
 
 confident None     a variant fails if its loss exceeds the limit
 confident "lower"  a variant fails if the lower bound of its loss exceeds the limit. This rarely fails because of noise,
@@ -8,7 +9,8 @@ confident "lower"  a variant fails if the lower bound of its loss exceeds the li
 confident "upper"  a variant fails if the upper bound of its loss exceeds the limit: it must be shown to be good
 
 If the reference itself detects (nearly) none of the annotated objects, the gate cannot conclude: no variant passes and
-none fails. The same applies if the annotations are not what they declare (`MISREAD`).
+none fails. The same applies if the annotations are not what they declare (`MISREAD`), or have no keypoints or masks to
+measure.
 
 A variant that floods the images with false alarms fails regardless of its loss, because AP and recall hardly show
 false alarms. If slices are checked, a slice fails if its loss of recall, or the chosen bound, exceeds the limit.
@@ -22,9 +24,9 @@ variant fails.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from qviz.detector import PAGE_SCORE
 from qviz.features.accuracy import Evaluation
@@ -35,7 +37,18 @@ from qviz.features.accuracy.power import power_sentence
 from qviz.formatting import interval, plural, points
 from qviz.structures import Loss
 
-AP, RECALL = "ap", "recall"
+Measure = Literal["ap", "keypoint_ap", "mask_ap", "recall"]
+AP: Measure = "ap"
+RECALL: Measure = "recall"
+SHAPES: Mapping[Measure, str] = {"keypoint_ap": "keypoints", "mask_ap": "masks"}
+"""Measure -> the kind of shapes whose AP it is."""
+UNITS: Mapping[Measure, str] = {
+    AP: "AP points",
+    "keypoint_ap": "AP points of keypoints",
+    "mask_ap": "AP points of masks",
+    RECALL: "points of recall",
+}
+"""Measure -> the unit of its losses. `--max-NAME-loss` is the option for its limit."""
 SHOWN_SLICES = 5
 
 
@@ -44,7 +57,7 @@ class Gate:
     """The outcome of a gate.
 
     Attributes:
-        measure: `ap` or `recall`.
+        measure: A key of `UNITS`.
         limit: Maximum permitted loss, in [0, 1].
         failed: Names of the variants that fail.
         remarks: One sentence per reason why a variant fails, or why the data are not sufficient.
@@ -53,7 +66,7 @@ class Gate:
         power: For each undecided variant, a sentence on how many images like these would decide.
     """
 
-    measure: str
+    measure: Measure
     limit: float
     confident: str | None
     passed: bool
@@ -78,8 +91,7 @@ class Gate:
     @property
     def condition(self) -> str:
         """The condition that was checked, e.g. `at most 1.0 AP points lost`."""
-        unit = "AP points" if self.measure == AP else "points of recall"
-        return f"at most {100 * self.limit:.1f} {unit} lost{' in every slice' if self.slices else ''}"
+        return f"at most {100 * self.limit:.1f} {UNITS[self.measure]} lost{' in every slice' if self.slices else ''}"
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -101,6 +113,37 @@ class Gate:
         }
 
 
+def check_limits(
+    result: Evaluation,
+    limits: Mapping[Measure, float | None],
+    confident: str | None = None,
+    strict: bool = False,
+    slices: bool = False,
+) -> list[Gate]:
+    """The outcome of each limit that is not None.
+
+    Args:
+        limits: Measure -> maximum permitted loss in [0, 1], or None.
+        slices: Whether to check the limit of recall in every slice as well.
+
+    Example:
+        >>> [gate.outcome for gate in check_limits(evaluation, {"ap": 0.01, "recall": None, "keypoint_ap": 0.02})]
+        ['passed', 'failed by int8.tflite']
+    """
+    gates = []
+    for measure in UNITS:
+        limit = limits.get(measure)
+        if limit is None:
+            continue
+        if measure == AP:
+            gates.append(check_losses(result, limit, confident, strict))
+        elif measure == RECALL:
+            gates.append(check_recall(result, limit, confident, strict, slices))
+        else:
+            gates.append(check_shapes(result, measure, limit, confident, strict))
+    return gates
+
+
 def check_losses(result: Evaluation, limit: float, confident: str | None = None, strict: bool = False) -> Gate:
     """The outcome of a limit on the loss of AP.
 
@@ -115,17 +158,66 @@ def check_losses(result: Evaluation, limit: float, confident: str | None = None,
     """
     if reason := no_reference(result):
         return Gate(AP, limit, confident, False, (), (), reason)
+    return _checked(result, Gate(AP, limit, confident, True, (), ()), strict)
+
+
+def check_shapes(
+    result: Evaluation, measure: Measure, limit: float, confident: str | None = None, strict: bool = False
+) -> Gate:
+    """The outcome of a limit on the loss of AP of keypoints or masks. A variant that does not return them fails.
+
+    Args:
+        measure: `keypoint_ap` or `mask_ap`.
+        limit: AP in [0, 1] that a variant may lose.
+        confident: `lower`, `upper` or None.
+        strict: Whether a variant for which the data are not sufficient neither passes nor fails.
+    """
+    if reason := no_reference(result) or _no_shapes(result, SHAPES[measure]):
+        return Gate(measure, limit, confident, False, (), (), reason)
+    return _checked(result, Gate(measure, limit, confident, True, (), ()), strict)
+
+
+def _no_shapes(result: Evaluation, kind: str) -> str:
+    """The reason why no loss of AP of keypoints or masks can be measured; empty if losses can be measured."""
+    row = next((row for row in result.shapes if row.kind == kind), None)
+    if row is None:
+        return f"None of the models returns {kind}, or none are annotated, so a loss of their AP cannot be measured."
+    if row.remark:
+        return row.remark
+    name, reference = result.models[0].name, row.models[0]
+    if reference is None:
+        return f"{name}, the reference, returns no {kind}, so a loss of their AP cannot be measured."
+    return "" if reference.ap is not None and reference.ap >= MAX_AP else f"{name} finds none of the annotated {kind}."
+
+
+def losses_of(result: Evaluation, measure: Measure) -> dict[str, Loss]:
+    """Variant -> its loss by a measure; the loss is unknown for a variant without such figures."""
+    if measure == AP:
+        return {row.variant: row.ap for row in result.losses}
+    if measure == RECALL:
+        return {row.variant: row.overall.recall for row in (result.operating.losses if result.operating else ())}
+    losses = next((row.losses for row in result.shapes if row.kind == SHAPES[measure]), ())
+    return {
+        row.variant: Loss(None) if loss is None else loss.ap for row, loss in zip(result.losses, losses, strict=False)
+    }
+
+
+def _checked(result: Evaluation, gate: Gate, strict: bool) -> Gate:
+    """The outcome of a limit on a loss of AP."""
     checks = []
-    for index, row in enumerate(result.losses):
-        flood = flood_sentence(result, index, result.models[0].name, row.variant) if result.details else ""
-        loss = row.ap
+    of_kind = f" of AP of {SHAPES[gate.measure]}" if gate.measure in SHAPES else ""
+    for index, (name, loss) in enumerate(losses_of(result, gate.measure).items()):
+        flood = flood_sentence(result, index, result.models[0].name, name) if result.details else ""
+        missing = f"{name} returns no {SHAPES[gate.measure]}." if of_kind and loss.value is None else ""
         undecided = ""
-        if _is_undecided(loss, limit):
+        if _is_undecided(loss, gate.limit):
             bounds = f"[{loss.low:.3f}, {loss.high:.3f}]"
-            undecided = _undecided(result, f"the loss of {row.variant} lies in {bounds}, and the limit is {limit:.3g}")
-        power = _power(result, loss, limit)
-        checks.append(_Check(row.variant, loss, "", (flood,) if flood else (), undecided, power))
-    return _decided(Gate(AP, limit, confident, True, (), ()), checks, strict)
+            undecided = _undecided(
+                result, f"the loss{of_kind} of {name} lies in {bounds}, and the limit is {gate.limit:.3g}"
+            )
+        power = _power(result, loss, gate.limit)
+        checks.append(_Check(name, loss, missing, (flood,) if flood else (), undecided, power))
+    return _decided(gate, checks, strict)
 
 
 def check_recall(

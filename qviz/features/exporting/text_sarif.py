@@ -14,12 +14,14 @@ from typing import Any
 from urllib.parse import quote
 
 from qviz.features.accuracy import Evaluation
-from qviz.features.accuracy.gate import AP, Gate
+from qviz.features.accuracy.gate import Gate, losses_of
 from qviz.formatting import encodable, interval, points
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 RULES = {
     "ap-loss": "A quantized variant loses more AP than the limit allows.",
+    "keypoint-ap-loss": "A quantized variant loses more AP of keypoints than the limit allows.",
+    "mask-ap-loss": "A quantized variant loses more AP of masks than the limit allows.",
     "recall-loss": "A quantized variant loses more recall than the limit allows.",
     "cannot-conclude": "A gate cannot conclude.",
 }
@@ -52,16 +54,14 @@ def sarif(result: Evaluation, gates: Sequence[Gate], files: Sequence[Path], vers
 
 def _gate_results(result: Evaluation, gates: Sequence[Gate], paths: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     for gate in gates:
-        losses = {row.variant: row.ap for row in result.losses}
-        if gate.measure != AP:
-            rows = result.operating.losses if result.operating is not None else ()
-            losses = {row.variant: row.overall.recall for row in rows}
+        losses = losses_of(result, gate.measure)
         for name in gate.failed:
             loss = losses[name]
             bounds = interval(loss.low, loss.high)
-            lost = f"{name} loses {points(loss.value)} points{f' {bounds}' if bounds else ''}"
+            amount = "an unknown number of" if loss.value is None else points(loss.value)
+            lost = f"{name} loses {amount} points{f' {bounds}' if bounds else ''}"
             text = " ".join([f"{lost}; the gate asks for {gate.condition}.", *gate.sentences])
-            yield _row(f"{gate.measure}-loss", "error", text, name, paths)
+            yield _row(f"{gate.measure.replace('_', '-')}-loss", "error", text, name, paths)
         if gate.inconclusive and result.models:
             text = " ".join(gate.sentences)
             yield _row("cannot-conclude", "warning", text, result.models[0].name, paths)

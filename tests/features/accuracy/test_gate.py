@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from qviz.features.accuracy import Evaluation
-from qviz.features.accuracy.ap import VariantLoss
-from qviz.features.accuracy.gate import Gate, check_losses
+from qviz.features.accuracy.ap import AveragePrecision, VariantLoss
+from qviz.features.accuracy.gate import Gate, check_limits, check_losses, check_shapes
+from qviz.features.accuracy.shapes import ShapeAccuracy
+from qviz.features.exporting.text_sarif import sarif
 from qviz.structures import Loss
 
 
@@ -100,3 +104,62 @@ def test_a_strict_gate_concludes_only_what_the_data_decide(
     result = check_losses(evaluation(**losses), limit, strict=True)
     assert (result.status, result.failed, result.passed) == (status, failed, status == 0)
     assert result.inconclusive.startswith("Undecided with 27 images") == (status == 2)
+
+
+FIGURES = AveragePrecision("", 0.5, 0.5, 0.5, None, None, None, 0.5, ())
+
+
+def with_keypoints(reference: float | None, *losses: Loss | None) -> Evaluation:
+    """An evaluation of `ref` and one variant for each loss: a, b, ... None: the model returns no keypoints."""
+    names = ["ref", *"abc"[: len(losses)]]
+    rows = tuple(VariantLoss(name, Loss(0.0), ()) for name in names[1:])
+    models = tuple(replace(FIGURES, name=name) for name in names)
+    shapes = ShapeAccuracy(
+        "keypoints",
+        8,
+        (None if reference is None else replace(FIGURES, ap=reference), *models[1:]),
+        tuple(None if loss is None else VariantLoss("", loss, ()) for loss in losses),
+        17,
+    )
+    return replace(evaluation(), models=models, losses=rows, shapes=(shapes,))
+
+
+def test_a_limit_on_the_ap_of_keypoints() -> None:
+    """The same rules as for boxes; a variant without keypoints fails, and alerts name their own rule."""
+    result = with_keypoints(0.5, NARROW, Loss(0.001, 0.0, 0.002, False), None)
+    limits = check_limits(result, {"ap": 0.01, "keypoint_ap": 0.01, "recall": None})
+    boxes, keypoints = limits
+    assert (boxes.measure, boxes.status) == ("ap", 0)
+    assert (keypoints.status, keypoints.failed) == (1, ("a", "c"))
+    assert keypoints.remarks == ("c returns no keypoints.",)
+    assert keypoints.condition == "at most 1.0 AP points of keypoints lost"
+    assert keypoints.to_json()["max_keypoint_ap_loss"] == 0.01
+    assert check_shapes(result, "keypoint_ap", 0.019, "lower").failed == ("c",)
+    undecided = check_shapes(with_keypoints(0.5, WIDE), "keypoint_ap", 0.03, strict=True)
+    assert undecided.status == 2
+    assert "the loss of AP of keypoints of a lies in [-0.030, 0.070]" in undecided.inconclusive
+    alerts = sarif(result, limits, [], "0")["runs"][0]["results"]
+    assert [(row["ruleId"], row["message"]["text"].split(";")[0]) for row in alerts] == [
+        ("keypoint-ap-loss", "a loses 2.0 points [1.8, 2.2]"),
+        ("keypoint-ap-loss", "c loses an unknown number of points"),
+    ]
+
+
+WITHOUT_KEYPOINTS = [
+    (with_keypoints(None, None), "ref, the reference, returns no keypoints, so a loss of their AP cannot be measured."),
+    (with_keypoints(0.0, Loss(0.0)), "ref finds none of the annotated keypoints."),
+    (
+        replace(with_keypoints(0.5), shapes=(ShapeAccuracy("keypoints", 0, (), (), 17, "The annotations have none."),)),
+        "The annotations have none.",
+    ),
+    (
+        replace(with_keypoints(0.5), shapes=()),
+        "None of the models returns keypoints, or none are annotated, so a loss of their AP cannot be measured.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("result", "reason"), WITHOUT_KEYPOINTS)
+def test_without_keypoints_the_gate_cannot_conclude(result: Evaluation, reason: str) -> None:
+    outcome = check_shapes(result, "keypoint_ap", 0.5)
+    assert (outcome.status, outcome.failed, outcome.inconclusive) == (2, (), reason)

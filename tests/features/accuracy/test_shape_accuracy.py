@@ -17,6 +17,7 @@ from qviz.datasets.coco import parse_coco
 from qviz.engine import LocalEngine
 from qviz.features.accuracy import Evaluation
 from qviz.features.accuracy.ap import figures_of
+from qviz.features.accuracy.gate import Measure, check_shapes
 from qviz.features.accuracy.shapes import Kind, ShapeAccuracy, tables_of
 from qviz.features.accuracy.shapes.match_images import ShapeImage, ShapeTask, match_job, runs
 from qviz.features.accuracy.text import markdown, shape_caption, shape_sentences
@@ -211,6 +212,9 @@ def test_toy_networks(engine: LocalEngine, squares: Squares, tmp_path: Path, nam
     assert loss["low"] <= loss["value"] <= loss["high"]
     assert document["shapes"][0]["sigmas"] == ([0.5, 0.5] if kind == "keypoints" else None)
     assert first["ap"] == pytest.approx(result.models[0].ap)  # AP of boxes stays
+    measure: Measure = "keypoint_ap" if kind == "keypoints" else "mask_ap"
+    assert check_shapes(result, measure, loss["value"]).status == 0
+    assert check_shapes(result, measure, loss["value"] - 1e-6).failed == (result.losses[0].variant,)
     saved = decode(Evaluation, json.loads(json.dumps(encode(result))), "evaluation")
     assert saved.shapes == result.shapes
 
