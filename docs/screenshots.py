@@ -2,8 +2,8 @@
 
 `make screenshots` takes those of the README, on the sample. `python docs/screenshots.py --all FOLDER` takes every page
 in four sizes, light and dark, on the sample and, with `--files MODEL... IMAGES.zip`, on files of your own, and the
-states in which a page has no data, is computing, or was given files that it cannot read. Look at them after a change of
-style or layout.
+states in which a page has no data, is computing, or was given files that it cannot read; `--pages compare variants`
+takes only these pages. Look at them after a change of style or layout.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,10 @@ PAGES = {
 }
 MENU = (
     *("", "diagnosis", "compare", "layers", "accuracy", "robustness", "backends", "video", "variants", "report"),
-    "glossary",
+    *("robustness?tab=Sweep", "variants?tab=Build", "variants?tab=Calibration", "variants?tab=Rescue"),
+    *("variants?tab=Train", "glossary"),
 )
+"""Addresses of all pages, and of the tabs that are as large as a page."""
 SIZES = {"1280": (1280, 800), "1920": (1920, 1080), "3840": (3840, 2160), "390": (390, 844)}
 SCHEMES = ("light", "dark")
 PATIENCE = 180_000
@@ -107,42 +110,54 @@ def dropped(page: Any, files: list[Path]) -> str:
     page.locator(INPUT).first.set_input_files(files)
     page.wait_for_url("**project=*", timeout=PATIENCE)
     idle(page)
-    return f"?{page.url.split('?')[1]}"
+    return str(page.url.split("?")[1])
 
 
-def on_sample(page: Any, address: str, folder: Path, files: list[Path]) -> None:
-    for path in MENU:
-        page.goto(f"{address}/{path}")
+@dataclass(frozen=True)
+class Order:
+    """What is to be taken: into which folder, of which pages (all if none), and with which own files."""
+
+    folder: Path
+    pages: Sequence[str]
+    files: list[Path]
+
+    def menu(self) -> list[str]:
+        """The addresses of the pages that are to be taken."""
+        return [path for path in MENU if not self.pages or (path.split("?")[0] or "overview") in self.pages]
+
+
+def shoot_pages(page: Any, address: str, order: Order, scene: str, query: str, sizes: tuple[str, ...]) -> None:
+    """Take all pages of the project that the query names (of the sample if it is empty)."""
+    for path in order.menu():
+        page.set_viewport_size({"width": 1280, "height": 800})
+        page.goto(f"{address}/{path}{'&' if '?' in path and query else '?' if query else ''}{query}")
         idle(page)
-        shoot(page, folder, f"sample-{path or 'overview'}", tuple(SIZES))
+        name = path.replace("?tab=", "-").lower() or "overview"
+        shoot(page, order.folder, f"{scene}-{name}", sizes)
 
 
-def on_files(page: Any, address: str, folder: Path, files: list[Path]) -> None:
-    if not files:
+def on_sample(page: Any, address: str, order: Order) -> None:
+    shoot_pages(page, address, order, "sample", "", tuple(SIZES))
+
+
+def on_files(page: Any, address: str, order: Order) -> None:
+    if not order.files:
         return
     page.goto(address)
     idle(page)
-    query = dropped(page, files)
-    for path in MENU[:-1]:
-        page.goto(f"{address}/{path}{query}")
-        idle(page)
-        shoot(page, folder, f"files-{path or 'overview'}", ("1280", "1920"))
+    shoot_pages(page, address, order, "files", dropped(page, order.files), ("1280", "1920"))
 
 
-def empty(page: Any, address: str, folder: Path, files: list[Path]) -> None:
+def empty(page: Any, address: str, order: Order) -> None:
     page.goto(address)
     idle(page)
     page.get_by_text("Projects", exact=True).click()
     page.get_by_role("button", name="New empty project").click()
     page.wait_for_url("**project=*", timeout=PATIENCE)
-    query = page.url.split("?")[1]
-    for path in MENU[:-1]:
-        page.goto(f"{address}/{path}?{query}")
-        idle(page)
-        shoot(page, folder, f"empty-{path or 'overview'}", ("1280",))
+    shoot_pages(page, address, order, "empty", page.url.split("?")[1], ("1280",))
 
 
-def running(page: Any, address: str, folder: Path, files: list[Path]) -> None:
+def running(page: Any, address: str, order: Order) -> None:
     """Pages with a job that has just started, and Overview with its tray."""
     for path, button in (
         ("variants?tab=Build", "Build and compare"),
@@ -153,12 +168,12 @@ def running(page: Any, address: str, folder: Path, files: list[Path]) -> None:
         idle(page)
         page.get_by_role("button", name=button, exact=True).last.click(timeout=PATIENCE)
         page.wait_for_timeout(1500)
-        shoot(page, folder, f"running-{button.split()[0].lower()}", ("1280",))
+        shoot(page, order.folder, f"running-{button.split()[0].lower()}", ("1280",))
     page.goto(address)
-    shoot(page, folder, "running-overview", ("1280",))
+    shoot(page, order.folder, "running-overview", ("1280",))
 
 
-def failed(page: Any, address: str, folder: Path, files: list[Path]) -> None:
+def failed(page: Any, address: str, order: Order) -> None:
     """Files that cannot be read."""
     broken = {"broken.tflite": b"TFL3" * 9, "photo.jpg": b"no photo", "labels.json": b'{"a": 1}', "notes.docx": b"PK"}
     page.goto(address)
@@ -167,10 +182,10 @@ def failed(page: Any, address: str, folder: Path, files: list[Path]) -> None:
     page.locator(INPUT).first.set_input_files(content)
     page.get_by_text("photo.jpg").first.wait_for(timeout=PATIENCE)
     idle(page)
-    shoot(page, folder, "failed-overview", ("1280", "390"))
+    shoot(page, order.folder, "failed-overview", ("1280", "390"))
 
 
-SCENES: dict[str, Callable[[Any, str, Path, list[Path]], None]] = {
+SCENES: dict[str, Callable[[Any, str, Order], None]] = {
     "sample": on_sample,
     "files": on_files,
     "empty": empty,
@@ -180,8 +195,11 @@ SCENES: dict[str, Callable[[Any, str, Path, list[Path]], None]] = {
 
 
 @contextmanager
-def dashboard() -> Iterator[str]:
-    """The address of a server of its own, whose projects are deleted at the end."""
+def dashboard(address: str) -> Iterator[str]:
+    """The address of a server of its own, whose projects are deleted at the end, unless one that runs is given."""
+    if address:
+        yield address
+        return
     port = free_port()
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
     with tempfile.TemporaryDirectory() as folder:
@@ -202,18 +220,21 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help=f"of the README's pictures ({', '.join(PAGES)}), or of scenes")
     parser.add_argument("--all", type=Path, metavar="FOLDER", help=f"take all pages; scenes: {', '.join(SCENES)}")
     parser.add_argument("--files", type=Path, nargs="+", default=[], help="models and a zip of images, dropped at once")
+    parser.add_argument("--pages", nargs="+", default=[], help="of --all: only these (overview, compare, ...)")
+    parser.add_argument("--address", default="", help="of a dashboard that runs already, which remembers results")
     args = parser.parse_args()
-    with dashboard() as address, sync_playwright() as playwright:
+    with dashboard(args.address.rstrip("/")) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         if args.all is None:
             for name in args.names or PAGES:
                 take(browser, address, name)
         else:
             args.all.mkdir(parents=True, exist_ok=True)
+            order = Order(args.all, args.pages, args.files)
             for name in args.names or SCENES:
                 page = browser.new_page(viewport={"width": 1280, "height": 800})
                 page.set_default_timeout(PATIENCE)
-                SCENES[name](page, address, args.all, args.files)
+                SCENES[name](page, address, order)
                 page.close()
         browser.close()
 

@@ -21,10 +21,10 @@ with page.begin("Accuracy") as here:
         uploads.drop_zone("Annotations and images")
     with left:
         source = dataset_choice.choose(sources)
-    with headline:
         if source is None:
             panel.offer_reference_as_truth()
             st.stop()
+    with headline:
         finding = panel.evaluated(here.models, source)
         if finding is None:
             st.stop()

@@ -163,7 +163,8 @@ def start(
 
     job = _jobs(kind).get((kind, key), begin)
     row = _kind(kind)
-    tray.add(job, f"{row.title}: {work.detail}" if work.detail else row.title, row.quiet)
+    title = f"{row.title}: {work.detail}" if work.detail else row.title
+    tray.add(job, title, row.quiet, lambda: forget(kind, key))
     return job  # type: ignore[return-value]
 
 

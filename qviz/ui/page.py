@@ -119,6 +119,7 @@ def begin(title: str) -> Iterator[Page]:
         uploads.take_dropped_files()
         current = server.with_quarantine(server.with_finished_conversions(workspace.current()))
         current = projects.saved(workspace.keep(current))
+        tray.stop_quiet_jobs_of_other_projects()
         models = server.models(current)
         if server.with_quarantine(current) is not current:
             st.rerun()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from qviz.errors import QvizError
 from qviz.formatting import as_text
 from qviz.job import Job
-from qviz.ui import clicks, view
+from qviz.ui import clicks, projects, view
 
 KEY = "qviz_tray"
 REFRESH_SECONDS = 1.0
@@ -29,6 +29,7 @@ class Entry:
     Attributes:
         page, query: Title of the page that shows the result, and the query parameters of its address.
         quiet: Whether the entry disappears as soon as the job finishes, because no user is waiting for it.
+        forget: Drops the job, so that the next page that needs it starts it again.
         dismissed: Whether the user has seen how the job ended, or has dismissed the entry.
     """
 
@@ -37,6 +38,7 @@ class Entry:
     page: str
     query: Mapping[str, str]
     quiet: bool = False
+    forget: Callable[[], object] = lambda: None
     dismissed: bool = False
     number: str = field(default_factory=lambda: secrets.token_hex(4))
 
@@ -56,14 +58,29 @@ def entries() -> list[Entry]:
     return [row for row in rows if row.is_shown]
 
 
-def add(job: Job[Any], title: str, quiet: bool) -> None:
-    """Put a running job into the tray; its entry links to the page that is being drawn."""
+def add(job: Job[Any], title: str, quiet: bool, forget: Callable[[], object]) -> None:
+    """Put a running job into the tray; its entry links to the page that is being drawn.
+
+    forget: Drops the job, see `Entry`.
+    """
     if job.finished or get_script_run_ctx(suppress_warning=True) is None:
         return
     rows = entries()
     if all(row.job is not job for row in rows):
         page = st.session_state.get(view.PAGE, "Overview")
-        st.session_state[KEY] = [Entry(job, title, page, view.link_query(page), quiet), *rows][:MAX_ENTRIES]
+        st.session_state[KEY] = [Entry(job, title, page, view.link_query(page), quiet, forget), *rows][:MAX_ENTRIES]
+
+
+def stop_quiet_jobs_of_other_projects() -> None:
+    """Stop the jobs that pages of another project have started by themselves; they would slow down this project's.
+
+    A session that still shows the other project starts such a job again.
+    """
+    project = projects.parameter().get(projects.PARAMETER)
+    for row in entries():
+        if row.quiet and not row.job.finished and row.query.get(projects.PARAMETER) != project:
+            row.forget()
+            row.job.stop()
 
 
 def has_ended_in_view(job: Job[Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -87,3 +88,17 @@ def test_a_job_started_by_the_page_itself_leaves_the_tray_at_its_end(
     job.start(executor, lambda context: 1, Context(engine))
     job.future.result(SECONDS)
     assert not entry.is_shown
+
+
+def test_a_job_that_the_page_of_another_project_started_by_itself_is_stopped(app: AppTest) -> None:
+    forgotten: list[str] = []
+    jobs = {"": Job[int](), "other": Job[int](), "by hand": Job[int]()}
+    rows = [
+        Entry(job, name, "Overview", {"project": name}, name != "by hand", partial(forgotten.append, name))
+        for name, job in jobs.items()
+    ]
+    rows[0].query = {}  # the sample is not a project
+    app.session_state[tray.KEY] = rows
+    app.run()
+    assert not app.exception
+    assert [name for name, job in jobs.items() if job.cancel.is_set()] == forgotten == ["other"]

@@ -134,7 +134,7 @@ TABLE_TERMS = {
     **{"reference": "reference's confidence", "variant": "variant's confidence"},
     **{"keypoints": "keypoint similarity", "mask IoU": "mask IoU"},
 }
-TABLE_HEAD, TABLE_ROW, MAX_ROWS = 38, 35, 20
+TABLE_HEIGHT, MAX_ROWS = 640, 20
 """Height of a table's head and of a row in pixels; maximum number of rows that are shown without scrolling."""
 SHAPES = ("keypoints", "mask IoU")
 TABLE_FORMATS = {
@@ -165,7 +165,7 @@ def object_table(
         TABLE_FORMATS,
         TABLE_TERMS,
         key=f"{key}-{before}",  # a table accepts an initial selection only when it is new
-        height=TABLE_HEAD + TABLE_ROW * min(len(frame), MAX_ROWS),
+        height="content" if len(frame) <= MAX_ROWS else TABLE_HEIGHT,
         on_select="rerun",
         selection_mode="single-row",
         selection_default={"selection": {"rows": [] if before is None else [names.index(before)]}},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
 
@@ -124,8 +125,8 @@ def _warnings(here: Page) -> str:
     """The complete warnings about the files, with their cures, as HTML."""
     names = {model.name: here.loaded.name(model) for model in here.loaded.all}
     rows = [
-        f'<p class="qviz qviz-warning"><b>{escape(names.get(warning.model, ""))}</b> {escape(warning.message)}'
-        f" {escape(warning.cure)}</p>"
+        f'<p class="qviz qviz-warning"><b>{escape(names.get(warning.model, ""))}</b> {_text(warning.message)}'
+        f" {_text(warning.cure)}</p>"
         for warning in _file_warnings(here)
         if not warning.advice
     ]
@@ -214,6 +215,11 @@ def model_card(
         f'<div class="facts">{texts}</div>',
     ]
     return f'<div class="qviz-card" style="--swatch:{colour}">{"".join(parts)}</div>'
+
+
+def _text(sentence: str) -> str:
+    """A sentence as HTML. Options such as `--mean` are not broken behind their hyphens."""
+    return re.sub(r"--[a-z][a-z-]*", r'<span class="option">\g<0></span>', escape(sentence))
 
 
 def _breakable(name: str) -> str:

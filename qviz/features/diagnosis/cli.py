@@ -105,7 +105,7 @@ def _print(result: Diagnosis) -> None:
     from qviz.features.diagnosis.text import estimate, note
 
     print(f"{result.verdict}\n{note(result)}")
-    for title, causes in (("Causes", result.causes), ("Looks wrong, but is no cause", result.suspects)):
+    for title, causes in (("Causes", result.causes), ("Looks wrong, but is not a cause", result.suspects)):
         if causes:
             print(f"\n{title}:")
         for number, cause in enumerate(causes, start=1):

@@ -120,7 +120,7 @@ def _cause(number: int, cause: Cause) -> str:
 def _suspects(result: Diagnosis) -> None:
     if result.suspects:
         lines = "".join(f"<li>{escape(suspect.sentence)}</li>" for suspect in result.suspects)
-        st.html(f'<div class="qviz qviz-suspects"><b>Looks wrong, but is no cause</b><ul>{lines}</ul></div>')
+        st.html(f'<div class="qviz qviz-suspects"><b>Looks wrong, but is not a cause</b><ul>{lines}</ul></div>')
 
 
 def _pictures(here: Page, variant: LoadedModel, result: Diagnosis) -> None:

@@ -82,7 +82,7 @@ def price_figures(result: Diagnosis, cure: Cure) -> list[str]:
     """
     gain = _gain(result, cure)
     more = (cure.bytes or 0) - result.variant_bytes if cure.bytes and result.variant_bytes else 0
-    figures = [f"{gain / (more / 1e6):.2g} per MB more"] if gain > 0 and more >= MIN_BYTES else []
+    figures = [f"{_two(gain / (more / 1e6))} per MB more"] if gain > 0 and more >= MIN_BYTES else []
     npu = cure.npu
     if npu is None:
         return figures
@@ -97,8 +97,13 @@ def price_figures(result: Diagnosis, cure: Cure) -> list[str]:
     if on_cpu > 0:
         text += f", {plural(on_cpu, 'operator')} more on the CPU, not counted"
     elif gain > 0 and slower > 0:
-        text += f", {gain / slower:.2g} per ms more"
+        text += f", {_two(gain / slower)} per ms more"
     return [*figures, text]
+
+
+def _two(value: float) -> str:
+    """At most two significant figures, never with an exponent: 0.45, 1, 110."""
+    return f"{float(f'{value:.2g}'):,.12g}"
 
 
 def _gain(result: Diagnosis, cure: Cure) -> float:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -14,6 +15,7 @@ from qviz.features.building.panel import Choice
 from qviz.features.building.recipes import RECIPES, Options, Recipe
 from qviz.features.detection.models import LoadedModel
 from qviz.features.layer_error import LayerErrors
+from qviz.features.what_if import panel as naming
 from qviz.formatting import plural, shortened
 from qviz.structures.operators import orders_text
 from qviz.ui import clicks, page
@@ -56,6 +58,23 @@ def show(here: Page, variant: LoadedModel, errors: LayerErrors, selected: Sequen
         _follow(here, orders)
     except QvizError as error:
         st.text(str(error))
+
+
+def offer_named(
+    here: Page, variant: LoadedModel, selected: Sequence[int], choose: Callable[[int, Sequence[int]], None]
+) -> None:
+    """Draw a button that selects the operators which an experiment named, if there are several of them.
+
+    Args:
+        choose: Puts an operator in view and selects these operators.
+    """
+    result = naming.finished(here, variant)
+    named = None if result is None else result.named
+    if named is None or named.is_single or set(named.orders) <= set(selected):
+        return
+    label = f"Select {named.subject}: in float they bring back {max(named.explained or 0.0, 0.0):.0%}"
+    act = clicks.callback(partial(choose, named.orders[0], named.orders))
+    st.button(label, on_click=act, key="select-named", width="stretch")
 
 
 def _draw_button(column: DeltaGenerator, here: Page, recipe: Recipe, action: str, orders: tuple[int, ...]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -37,6 +38,8 @@ PICTURE = "layers-network"
 SHOWN = "qviz_layers_shown"
 """Session key: the variants that are measured, once the user has chosen them."""
 INPUTS = {"reference": "the reference's activations", "variant": "the variant's own"}
+MAX_ROWS = 11
+"""Maximum number of rows for which the table is as high as its content; a longer table scrolls."""
 TABLES = "qviz_layers_tables"
 """Session key: how often a view other than the table changed the selection; each time, the table is drawn anew."""
 
@@ -79,7 +82,9 @@ def _draw(here: Page) -> None:
             beside = panel_beside.measured(here, choice.variant, variant)
         _draw_view(here, head.view, variant, rows, choice, beside)
         panel_beside.show_sentences(beside)
-        panel_actions.show(here, variant, row.errors, selected_with(choice))
+        selected = selected_with(choice)
+        panel_actions.offer_named(here, variant, selected, partial(_choose_anew, choice.variant))
+        panel_actions.show(here, variant, row.errors, selected)
     with right, st.container(border=True, gap="small"):
         detail = st.container(gap="small")
         image = _choose_image(here, row.errors, choice)
@@ -272,7 +277,7 @@ def _show_table(row: Row, choice: Choice, beside: Beside) -> None:
         shown,
         hide_index=True,
         width="stretch",
-        height=min(400, 37 + 35 * max(len(shown), 1)),
+        height="content" if len(shown) <= MAX_ROWS else 400,
         placeholder="–",
         column_config=glossary.numbers(
             {metric.label: metric.number_format for metric in TABLE_METRICS}

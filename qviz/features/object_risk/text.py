@@ -27,7 +27,7 @@ def sentences(result: Risks) -> list[str]:
 def _sentence(result: Risks, test: RiskTest) -> str:
     outcome = test.outcome.capitalize()
     if test.auroc is None:
-        return f"{outcome}: no risk, as {_too_few(result, test)}."
+        return f"{outcome}: the risk is not known, because {_too_few(result, test)}."
     area = f"{score(test.auroc)} [{score(test.low)}, {score(test.high)}]"
     if not test.shown:
         return (

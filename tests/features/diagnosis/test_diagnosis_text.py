@@ -62,6 +62,8 @@ def test_a_cure_that_changes_operators_names_their_time_on_the_npu() -> None:
     ]
     assert price_figures(result, result.cures[1]) == []  # it changes no types, and the file is no larger
     assert price_figures(_diagnosis(wide), wide) == ["1 per MB more"]
+    small = replace(wide, bytes=5_003_600)
+    assert price_figures(_diagnosis(small), small) == ["110 per MB more"]  # no exponent
 
 
 @pytest.mark.parametrize(

@@ -162,12 +162,16 @@ def result_of(*tests: RiskTest, images: int = 20) -> Risks:
         ),
         (
             result_of(RiskTest("relabelled", 90, 0, 0)),
-            "Relabelled: no risk, as no object on the calibration images was relabelled (5 are needed).",
+            "Relabelled: the risk is not known, because no object on the calibration images was relabelled"
+            " (5 are needed).",
         ),
-        (result_of(RiskTest("lost", 90, 2, 9)), "Lost: no risk, as 2 of 90 objects were lost, too few to test it."),
+        (
+            result_of(RiskTest("lost", 90, 2, 9)),
+            "Lost: the risk is not known, because 2 of 90 objects were lost, too few to test it.",
+        ),
         (
             result_of(RiskTest("lost", 90, 30, 40), images=3),
-            "Lost: no risk, as 3 images are too few to estimate it (10 are needed).",
+            "Lost: the risk is not known, because 3 images are too few to estimate it (10 are needed).",
         ),
     ],
 )
