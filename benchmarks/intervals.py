@@ -4,7 +4,7 @@ ours    match tables of both models, 1,000 resamples, all classes
 peer    one evaluation of one model by pycocotools and, if they are installed, by faster-coco-eval and hotcoco. hotcoco
         uses all cores; RAYON_NUM_THREADS=1 limits it to one thread, like ours
 limit   none is known; the goals are 10 CPU seconds for the resamples of 5,000 images, and 1.2 times hotcoco's CPU time
-        for AP
+        for AP, both in turns with RAYON_NUM_THREADS=1
 python -m benchmarks intervals [IMAGES]  (default: 5,000)
 """
 
@@ -13,18 +13,20 @@ import io
 import sys
 import time
 from collections.abc import Callable
+from statistics import median
 from typing import Any
 
 import numpy as np
 
-from qviz.features.accuracy.ap import average_precision
+from qviz.features.accuracy.ap import average_precision, figures_of
 from qviz.features.accuracy.bootstrap import Bootstrap, draws
-from qviz.features.accuracy.coco_matching import mean_ap, result_rows
+from qviz.features.accuracy.coco_matching import match, mean_ap, result_rows
 from qviz.features.accuracy.truth import category_ids
 from qviz.structures import Category, Dataset, DatasetImage, Detections
 
 CLASSES = 80
 DETECTIONS_PER_IMAGE = 100
+TURNS = 7
 
 
 def synthetic(images: int, seed: int = 0) -> tuple[Dataset, dict[int, Detections], dict[int, Detections]]:
@@ -121,6 +123,20 @@ def hot(content: Any, rows: np.ndarray) -> float:
     return float(evaluation.stats[0])
 
 
+def in_turns(calls: dict[str, Callable[[], Any]]) -> None:
+    """Print the median processor seconds of each call, and their ratio to the last one's."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(TURNS + 1):
+        for name, call in calls.items():
+            busy = time.process_time()
+            call()
+            if turn:  # the first warms up
+                seconds[name].append(time.process_time() - busy)
+    peer = median(list(seconds.values())[-1])
+    for name, series in seconds.items():
+        print(f"{name:<58} processor {median(series):.2f} s, {median(series) / peer:.2f} of the last line   goal 1.2")
+
+
 def main() -> None:
     numbers = [int(word) for word in sys.argv[1:] if word.isdigit()]
     images = numbers[0] if numbers else 5000
@@ -136,6 +152,18 @@ def main() -> None:
         except ImportError:
             print(f"{name} is not installed: pip install {name}")
     ours, _ = timed("ours: AP and its match tables, one model", lambda: average_precision("a", dataset, first, classes))
+    with contextlib.suppress(ImportError):
+        import hotcoco  # noqa: F401
+
+        in_turns(
+            {
+                "ours: AP, oLRP and LaECE": lambda: average_precision("a", dataset, first, classes),
+                "ours: AP alone": lambda: figures_of(
+                    "a", dataset.categories, match(dataset, result_rows(first, classes))
+                ),
+                "peer: hotcoco": lambda: hot(content, rows),
+            }
+        )
     other = average_precision("b", dataset, second, classes)
     loss, spent = timed(
         "ours: 1,000 resamples of both models",
