@@ -80,9 +80,9 @@ def test_every_recorded_case_gives_a_result_or_an_error_sentence(
     engine: LocalEngine, witness: Witness, path: Path
 ) -> None:
     case = json.loads(path.read_text())
-    what = mutant(case["number"]) if case["what"] == "model" else hostile_image(case["number"])
+    what = {"model": mutant, "meaning": meaning, "image": hostile_image}[case["what"]](case["number"])
     assert digest_of(what.data) == case["sha256"], "the generator makes another file: keep this one some other way"
-    if case["what"] == "model":
+    if case["what"] in ("model", "meaning"):
         end = tried_model(engine, ModelSource(what.name, what.data), witness, case.get("deeper", ""))
     else:
         end = tried_image(engine, EncodedImage(what.name, what.data))

@@ -386,6 +386,9 @@ def _robustness_faults(study: Study) -> Iterator[str]:
         return
     if len(result.models) != len(study.models) or len(set(result.models)) != len(result.models):
         yield "its sweep has other models"
+    points = ([(row.corruption, row.severity) for row in result.points if row.model == name] for name in result.models)
+    if len({tuple(sorted(rows)) for rows in points}) > 1:
+        yield "its sweep has other severities for some models"
     pairs = {(row.model, row.corruption) for row in result.points}
     pairs |= {(row.model, row.corruption) for row in result.interactions}
     pairs |= {(row.model, row.corruption) for row in result.breaking_points}

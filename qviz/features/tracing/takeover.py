@@ -277,8 +277,8 @@ def _anchor_readings(
         return None
     tensor, first = networks.variant.graph.tensors[columns[0]], columns[1]
     boxes, scores = rows
-    if tensor.shape[-2:] != (scores.shape[0], scores.shape[1] + first):
-        return None
+    if tensor.index not in heads[1].activations or tensor.shape[-2:] != (scores.shape[0], scores.shape[1] + first):
+        return None  # a block that computes the scores and reads them does not write them out
     offsets = [one.class_offset or 0 for one in settings]
     if detections.class_ids.max(initial=0) + offsets[1] + first >= tensor.shape[-1]:
         return None  # classes are numbered differently: the object is found by its box

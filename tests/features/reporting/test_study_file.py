@@ -117,6 +117,7 @@ def _put(path: str, value: Any) -> Any:
         (_put("evaluation.curves.0.dtype", "object"), "an array of float32, float64, int32, int64 is expected"),
         (_put("layers", {"other": {}}), "study.layers['other'] lacks 'reference'"),
         (_put("robustness.summary.0.model", "x"), "a model that was not swept"),
+        (_put("robustness.points.1", None), "its sweep has other severities for some models"),
         (_put("profile.models.0.p50_ms", -1), "is not positive"),
     ],
 )  # fmt: skip
