@@ -126,8 +126,8 @@ def own_files(page: Page, address: str) -> tuple[float, float]:
     return agreement, ap
 
 
-AP = f"""() => {{ {DEEP} return deep('.qviz-verdict, .qviz-note').some(e => /\\bAP\\b/.test(e.innerText))
-  && document.body.innerText.includes('80 images'); }}"""
+AP = f"""() => {{ {DEEP} return deep('.qviz-verdict').some(e => /\\bAP\\b/.test(e.innerText))
+  && deep('.qviz-note').some(e => /: 80 images, \\d+ objects/.test(e.innerText)); }}"""
 
 
 def waits(browser: Any, folder: Path) -> dict[str, list[float]]:

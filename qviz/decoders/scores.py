@@ -94,33 +94,34 @@ def candidates_of(
     """
     anchor, class_id = np.nonzero(scores >= floor)
     values = scores[anchor, class_id]
-    best = np.argsort(-values, kind="stable")[:MAX_CANDIDATES]
+    best = _highest(values, MAX_CANDIDATES)
     chosen = {name: array[anchor[best]] for name, array in shapes.items()}
     return Detections.of(boxes[anchor[best]], values[best], class_id[best], **chosen)
+
+
+def _highest(values: np.ndarray, count: int) -> np.ndarray:
+    """Indices of the `count` highest values, by falling value; the order of equal values does not change."""
+    if len(values) <= count:
+        return np.argsort(-values, kind="stable")
+    bound = np.partition(values, -count)[-count]
+    high = np.flatnonzero(values >= bound)  # sorting these is much faster than sorting all
+    return high[np.argsort(-values[high], kind="stable")[:count]]
 
 
 def suppress(candidates: Detections, iou: float, max_detections: int) -> Detections:
     """Greedy NMS within each class: drop candidates whose IoU with a better remaining one exceeds `iou`.
 
-    Returns at most `max_detections` detections by falling score.
+    Returns at most `max_detections` detections by falling score. It stops once there are as many.
     """
     candidates = candidates.by_score()[:MAX_CANDIDATES]
-    survives = np.ones(len(candidates), bool)
-    for class_id in np.unique(candidates.class_ids):
-        members = np.flatnonzero(candidates.class_ids == class_id)
-        survives[members] = _survivors(candidates[members], iou, max_detections)
-    return candidates[survives][:max_detections]
-
-
-def _survivors(rows: Detections, iou: float, max_survivors: int) -> np.ndarray:
-    """Whether each box survives NMS, (n,) bool, for boxes sorted by descending score."""
-    alive = np.ones(len(rows), bool)
-    survivors = 0
-    for best in range(len(rows)):
+    members = {class_id: np.flatnonzero(candidates.class_ids == class_id) for class_id in set(candidates.class_ids)}
+    alive, survivors = np.ones(len(candidates), bool), []
+    for best, class_id in enumerate(candidates.class_ids):
+        if len(survivors) == max_detections:
+            break
         if alive[best]:
-            survivors += 1
-            if survivors == max_survivors:
-                alive[best + 1 :] = False
-                break
-            alive[best + 1 :] &= rows[best : best + 1].overlaps(rows[best + 1 :])[0] <= iou
-    return alive
+            survivors.append(best)
+            rivals = members[class_id]
+            worse = rivals[alive[rivals] & (rivals > best)]
+            alive[worse] = candidates[[best]].overlaps(candidates[worse])[0] <= iou
+    return candidates[survivors]

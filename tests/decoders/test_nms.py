@@ -66,3 +66,9 @@ def test_examples_computed_by_hand(
 def test_only_the_best_detections_remain_above_the_limit() -> None:
     candidates = crowd(0, 50)
     assert suppress(candidates, 1.0, 3).scores.tolist() == sorted(candidates.scores.tolist(), reverse=True)[:3]
+
+
+def test_with_a_limit_the_first_of_all_survivors_remain() -> None:
+    candidates = crowd(1, 120)
+    limited = suppress(candidates, 0.3, 7)
+    assert limited.scores.tolist() == candidates[slow(candidates, 0.3)[:7]].scores.tolist()

@@ -2,11 +2,9 @@
 
 * Evidence: a quantized input, or a QUANTIZE operator after a float input, has a range. If that range would clip the
   values of a normalisation, or represent them in only a few steps, the network was not trained with that normalisation.
-* Trial: a wrong normalisation or channel order makes a detector less confident, or makes it detect objects everywhere.
-  With each choice, the model runs on every image and on its mirror image, and the confidence of objects found in both
-  (same class, IoU > 0.6) is summed. A choice is excluded if less than `MIN_SHARE` of its confidence is confirmed in
-  this way, if it floods the images with objects, or if it finds the same objects at the same places in every image
-  while another choice does not.
+* Trial: each choice runs on images and their mirror images (`trials`). A choice is excluded if less than `MIN_SHARE` of
+  its confidence is confirmed by the mirror images, if it floods the images with objects, or if it finds the same
+  objects at the same places in every image while another choice does not.
 
 The head's usual settings are used unless the evidence points to another choice, or unless a trial finds a choice that
 is clearly better and stays the best on random draws of the images. How the image is resized cannot be determined in
@@ -16,50 +14,34 @@ this way (the choices differ only by noise), so it is never guessed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
 
 from qviz.context import Context
 from qviz.datasets.files import ImageFiles, load_images
-from qviz.datasets.images import read_image
-from qviz.detector import Detector
-from qviz.engine import Blob
-from qviz.errors import ImageError, QvizError
-from qviz.features.comparison.matching import match_detections
 from qviz.features.detection.inference import Reading
 from qviz.features.detection.models import LoadedModel, follow
 from qviz.features.detection.recorded import for_images
 from qviz.features.inspection.checks import CLIPPED, MIN_STEPS, channel_spans, clipped_share, input_range, pixel_span
 from qviz.features.settings import readings
-from qviz.structures import Dataset, Detections, EncodedImage, Image, Settings
+from qviz.features.settings.trials import Trial, run_trials
+from qviz.structures import Dataset, EncodedImage, Settings
 from qviz.structures.dataset import spread
 
 IMAGES = 16
 """Number of images that are run; eight of the sample images are too few to identify a robust detector's settings."""
 MIN_IMAGES = 4
 """With fewer images there is no trial, because the head's usual settings are then more often right than its result."""
-MIN_SCORE = 0.2
-MIN_IOU = 0.6
-MIN_SHARE = 0.6
-FLOOD = 50
-"""A choice with at least this many objects in the median image is considered to detect objects everywhere."""
-CAP, CAPPED = 10, 0.9
-"""A choice with the same number of objects, at least `CAP`, in this share of the images is also considered to detect
-objects everywhere: files with built-in NMS return at most a fixed number of objects."""
 MARGIN = 0.4
 """Another choice must confirm 1 + MARGIN / sqrt(images) times as much confidence as the default: the relative noise of
 a sum over images falls with the square root of their number."""
-MAX_REPEATED = 0.8
-"""If more than this share of a choice's confidence is at the same places in the next image, its detections do not
-depend on the image. The choice is excluded, unless the same is true of all choices, as with a fixed camera."""
 DRAWS, STABLE = 100, 0.9
 """Number of random draws of the images, and the share of the draws in which a choice must be the best."""
 REFUTED = 0.5
 """The evidence is ignored if all choices that fit it confirm less than this share of what another choice confirms."""
 GUESSED = ("mean", "std", "channels")
-NO_DETECTIONS = Detections.of(np.zeros((0, 4)), np.zeros(0), np.zeros(0))
 
 Triple = tuple[float, float, float]
 IMAGENET: tuple[Triple, Triple] = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
@@ -70,44 +52,6 @@ NORMALISATIONS: tuple[tuple[Triple, Triple], ...] = (
     IMAGENET,
 )
 """(mean, std) pairs that are common in training. The values are in RGB order; for BGR they are reversed."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Trial:
-    """The outcome of one choice of settings on n images.
-
-    Attributes:
-        confirmed: (n,) sum of the confidences of objects that the mirror image confirms.
-        total: (n,) sum of the confidences of all objects.
-        counts: (n,) number of objects.
-        repeated: (n,) sum of the confidences of objects that also are in the next image, at the same place.
-    """
-
-    settings: Settings
-    confirmed: np.ndarray
-    total: np.ndarray
-    counts: np.ndarray
-    repeated: np.ndarray
-
-    @property
-    def plausible(self) -> bool:
-        """Whether the mirror image confirms at least `MIN_SHARE` of the confidence, and `floods` is False."""
-        total = float(self.total.sum())
-        return total > 0 and float(self.confirmed.sum()) >= MIN_SHARE * total and not self.floods
-
-    @property
-    def repeats(self) -> bool:
-        """Whether more than `MAX_REPEATED` of the confidence is at the same places in the next image, too."""
-        return float(self.repeated.sum()) > MAX_REPEATED * float(self.total.sum())
-
-    @property
-    def floods(self) -> bool:
-        """Whether the median image has at least `FLOOD` objects, or most images have as many as the file can give."""
-        if not len(self.counts):
-            return False
-        largest = int(self.counts.max())
-        capped = largest >= CAP and float((self.counts == largest).mean()) >= CAPPED
-        return capped or float(np.median(self.counts)) >= FLOOD
 
 
 def unknown_settings(model: LoadedModel) -> tuple[str, ...]:
@@ -174,7 +118,7 @@ def guess_settings(
     images = list({image.digest: image for image in images}.values())  # a photograph given twice counts once
     trials = []
     if len(images) >= MIN_IMAGES:
-        trials = _trials(context, model, choices, tuple(spread(images, IMAGES)))
+        trials = run_trials(context, model, choices, spread(images, IMAGES), fitting)
     if (best := best_trial(trials, fitting)) is not None:
         return _with(model, best.settings, unknown, "guess", witness if best.settings in fitting else None)
     if witness is not None and len({(choice.mean, choice.std) for choice in fitting}) == 1:
@@ -228,19 +172,6 @@ def _fills(model: LoadedModel, settings: Settings) -> bool:
     ends = input_range(model.inspection.graph)
     first, last = pixel_span(settings)
     return ends is not None and abs(ends[0] - first) + abs(ends[1] - last) < 0.05 * (last - first)
-
-
-def _trials(
-    context: Context, model: LoadedModel, choices: Sequence[Settings], images: tuple[EncodedImage, ...]
-) -> list[Trial]:
-    jobs = [context.engine.submit_urgent(try_job, model.blob, choice, images) for choice in choices]
-    trials = []
-    for job in jobs:
-        try:
-            trials.append(job.result())
-        except QvizError:
-            continue  # an image or model that fails here will fail again in the analysis, which reports the error
-    return trials
 
 
 def best_trial(trials: Sequence[Trial], fitting: Sequence[Settings]) -> Trial | None:
@@ -321,42 +252,3 @@ def _choices(default: Settings, unknown: Sequence[str]) -> list[Settings]:
                 mean, std = IMAGENET[0][::-1], IMAGENET[1][::-1]
             choices.append(replace(default, channels=order, mean=mean, std=std))
     return list(dict.fromkeys(choices))
-
-
-def try_job(blob: Blob, settings: Settings, images: tuple[EncodedImage, ...]) -> Trial:
-    """Try one choice of settings, in a worker, on those of the images that can be read."""
-    detector = Detector(blob.read(), settings)
-    confirmed = np.zeros(len(images))
-    per_image = [NO_DETECTIONS] * len(images)
-    for number, encoded in enumerate(images):
-        try:
-            image = read_image(encoded)
-        except ImageError:
-            continue
-        detections = detector.detect(image, MIN_SCORE).detections
-        mirrored = _unmirrored(detector.detect(_mirror(image), MIN_SCORE).detections, image.width)
-        confirmed[number] = _shared_confidence(detections, mirrored)
-        per_image[number] = replace(detections, boxes=detections.boxes / (*image.size, *image.size))
-    following = per_image[1:] + per_image[:1] if len(images) > 1 else [NO_DETECTIONS]
-    repeated = np.array([_shared_confidence(one, other) for one, other in zip(per_image, following, strict=True)])
-    totals = np.array([float(detections.scores.sum()) for detections in per_image])
-    counts = np.array([len(detections.scores) for detections in per_image])
-    return Trial(settings, confirmed, totals, counts, repeated)
-
-
-def _shared_confidence(detections: Detections, others: Detections) -> float:
-    """Sum of the confidences of the detections that the others have too: same class, IoU of at least `MIN_IOU`."""
-    matches = match_detections(detections, others, MIN_IOU)
-    same = detections.class_ids[matches.pairs[:, 0]] == others.class_ids[matches.pairs[:, 1]]
-    return float(detections.scores[matches.pairs[same, 0]].sum())
-
-
-def _mirror(image: Image) -> Image:
-    return replace(image, pixels=np.ascontiguousarray(image.pixels[:, ::-1]))
-
-
-def _unmirrored(detections: Detections, width: int) -> Detections:
-    """Detections on a mirror image, moved to their positions in the original image of this width."""
-    boxes = detections.boxes.copy()
-    boxes[:, 0], boxes[:, 2] = width - detections.boxes[:, 2], width - detections.boxes[:, 0]
-    return replace(detections, boxes=boxes)

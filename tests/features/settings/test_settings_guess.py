@@ -13,6 +13,7 @@ from qviz.engine import LocalEngine
 from qviz.features.detection.models import LoadedModel, follow
 from qviz.features.inspection.lint import assumed_settings
 from qviz.features.settings import Trial, best_trial, fitting_choices, guess_settings, unknown_settings
+from qviz.features.settings.trials import hopeful
 from qviz.structures import Settings
 from tests.conftest import Sample
 
@@ -81,6 +82,25 @@ def test_evidence_of_a_file_with_a_wrong_range_does_not_count() -> None:
     trials = [trial(USUAL, 2, 3), trial(OTHER, 15, 16)]
     result = best_trial(trials, [USUAL])
     assert result is not None and result.settings == OTHER
+
+
+@pytest.mark.parametrize(
+    ("usual", "other", "remaining"),
+    [
+        ((10, 12), (9, 12), [USUAL, OTHER]),
+        ((10, 12), (8, 12), [USUAL]),  # it would have to confirm 10 % more than the default on all images
+        ((10, 20), (8, 12), [USUAL, OTHER]),  # the default is not plausible
+        ((3, 20), (10, 12), [USUAL, OTHER]),  # the default always remains
+        ((10, 12), (40, 110), [USUAL]),  # detects objects everywhere, elsewhere in the mirror image
+        ((2, 2), (0.5, 1), [USUAL, OTHER]),  # too few objects on these images to rule anything out
+    ],
+)
+def test_only_choices_that_may_win_run_on_all_images(
+    usual: tuple[float, float], other: tuple[float, float], remaining: list[Settings]
+) -> None:
+    trials = [trial(USUAL, *usual, images=4), trial(OTHER, *other, images=4)]
+    assert hopeful(trials, [USUAL, OTHER]) == remaining
+    assert hopeful(trials, [OTHER]) == [USUAL, OTHER]  # the best choice that fits the evidence remains, too
 
 
 def test_no_guess_with_too_few_images(loaded: dict[str, LoadedModel], engine: LocalEngine, sample: Sample) -> None:
