@@ -9,12 +9,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from qviz.engine import Blob, Engine, LocalEngine, importing
 from qviz.features.detection.models import LoadedModel
+from qviz.limits import limits
 from qviz.session import Session
 from qviz.session_inputs import start_workers
 from qviz.structures import digest_of
@@ -123,6 +125,39 @@ def lent_workers(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
         return LentEngine(engine) if enough and "QVIZ_LIMITS" not in os.environ else start_workers(workers)
 
     monkeypatch.setattr("qviz.session_inputs.start_workers", start)
+
+
+@pytest.fixture(scope="session")
+def start_builder() -> Iterator[Callable[[], LocalEngine]]:
+    """A function that returns the one worker that builds models, which imports TensorFlow when it starts (5 CPU s)."""
+
+    @cache
+    def start() -> LocalEngine:
+        return LocalEngine(1, limits().build_seconds, warm_up=importing("litert_quantizer.quantizer"))
+
+    yield start
+    if start.cache_info().currsize:
+        start().close()
+
+
+@pytest.fixture(scope="session")
+def workers(start_builder: Callable[[], LocalEngine]) -> LocalEngine:
+    return start_builder()
+
+
+@pytest.fixture
+def lent_builder(start_builder: Callable[[], LocalEngine], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What builds or converts models uses the worker of `start_builder` instead of starting its own.
+
+    Tests without this fixture, such as tests/cli/test_workers.py and those that run the command in a process of its
+    own, check that such workers are started and stopped.
+    """
+
+    def lent(*_: object, **__: object) -> Engine:
+        return LentEngine(start_builder())
+
+    monkeypatch.setattr("qviz.features.building.build.LocalEngine", lent)
+    monkeypatch.setattr("qviz.features.detection.models.LocalEngine", lent)
 
 
 @pytest.fixture(scope="session")

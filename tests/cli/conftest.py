@@ -32,6 +32,11 @@ class Result:
 Run = Callable[..., Result]
 
 
+@pytest.fixture(autouse=True)
+def shared_workers(lent_workers: None, lent_builder: None) -> None:
+    """Commands run in workers that the tests share. test_workers.py overrides this fixture."""
+
+
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
     def call(*arguments: str | Path) -> Result:

@@ -13,7 +13,6 @@ from qviz.session import Session
 from tests.cli.conftest import Run
 from tests.conftest import Sample
 
-pytestmark = pytest.mark.usefixtures("lent_workers")
 IMAGES = ("hens.jpg", "dog_shepherd.jpg", "horses_nokota.jpg")
 
 

@@ -15,7 +15,6 @@ from tests.cli import keys
 from tests.cli.conftest import Run
 from tests.conftest import Sample
 
-pytestmark = pytest.mark.usefixtures("lent_workers")
 NAMES = ("astronaut.jpg", "berlin_street.jpg")
 
 

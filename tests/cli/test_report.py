@@ -13,8 +13,6 @@ from tests.cli import keys
 from tests.cli.conftest import Run
 from tests.conftest import Sample
 
-pytestmark = pytest.mark.usefixtures("lent_workers")
-
 
 def test_report_shows_the_command_that_reproduces_it(run: Run, sample: Sample, tmp_path: Path) -> None:
     models = [sample.models[name] for name in ("float32", "int8")]

@@ -6,13 +6,9 @@ import csv
 import io
 from pathlib import Path
 
-import pytest
-
 from tests.cli import keys
 from tests.cli.conftest import Run
 from tests.conftest import Sample
-
-pytestmark = pytest.mark.usefixtures("lent_workers")
 
 
 def test_risk_of_the_sample(run: Run, sample: Sample, tmp_path: Path) -> None:

@@ -11,8 +11,6 @@ from tests.cli import keys
 from tests.cli.conftest import Run
 from tests.conftest import Sample
 
-pytestmark = pytest.mark.usefixtures("lent_workers")
-
 
 def test_user_defined_sets(run: Run, sample: Sample) -> None:
     models = sample.models["float32"], sample.models["int8_wrong_range"]

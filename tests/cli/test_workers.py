@@ -16,6 +16,11 @@ from tests.cli.conftest import Run
 from tests.conftest import Sample
 
 
+@pytest.fixture(autouse=True)
+def shared_workers() -> None:
+    """Overrides the fixture of conftest.py: each command of these tests starts and stops its own workers."""
+
+
 def unused_address() -> str:
     """An address of this machine on which no process listens."""
     with socket.socket() as probe:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ import pytest
 from qviz.context import Context
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine
-from qviz.features.building.build import builders
 from qviz.features.building.calibration import Calibration, calibrate
 from qviz.features.building.source import Source
 from qviz.structures import EncodedImage, Settings, digest_of
@@ -28,10 +26,9 @@ def source_of(kind: SourceKind, data: bytes, float_data: bytes) -> Source:
     return Source(kind, data, digests[0], float_data, digests[1], read_graph(float_data), SETTINGS)
 
 
-@pytest.fixture(scope="session")
-def workers() -> Iterator[LocalEngine]:
-    with builders() as running:
-        yield running
+@pytest.fixture(autouse=True)
+def shared_workers(lent_builder: None) -> None:
+    """Features build their variants in the worker of the fixture `workers`."""
 
 
 @pytest.fixture(scope="session")

@@ -10,11 +10,15 @@ from qviz.engine import LocalEngine
 from tests.tensorflow_models import build
 
 
+@pytest.fixture(autouse=True)
+def shared_workers(lent_builder: None) -> None:
+    """Models are converted in the worker of the fixture `workers`."""
+
+
 @pytest.fixture(scope="session")
-def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exports(tmp_path_factory: pytest.TempPathFactory, workers: LocalEngine) -> Path:
     folder = tmp_path_factory.mktemp("exports")
-    with LocalEngine(1, time_limit=240) as engine:
-        engine.submit(build.keras_files, str(folder)).result()
-        engine.submit(build.training_export, str(folder / "training" / "saved_model")).result()
-        engine.submit(build.unsafe_exports, str(folder)).result()
+    workers.submit(build.keras_files, str(folder)).result()
+    workers.submit(build.training_export, str(folder / "training" / "saved_model")).result()
+    workers.submit(build.unsafe_exports, str(folder)).result()
     return folder
