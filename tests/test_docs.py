@@ -99,3 +99,26 @@ def test_the_site_builds_and_loads_nothing_from_elsewhere(tmp_path: Path) -> Non
         if not ((tmp_path / name).parent / target).resolve().is_file()
     }
     assert targets == set()
+
+
+CITED = re.compile(r"`(?:tests/)?([\w/]+\.py)?(?:::(\w+))?`")
+"""A test in a table: a file, a file and a function, or another function of the file before it."""
+
+
+@pytest.mark.parametrize("name", ["security.md", "reliability.md"])
+def test_every_claim_and_fault_has_a_test_that_exists(name: str) -> None:
+    rows = [line for line in (DOCS / name).read_text().splitlines() if re.search(r"\| .*test_\w+\.py.*\|$", line)]
+    assert len(rows) >= 12
+    for row in rows:
+        file = ""
+        for cited, function in CITED.findall(row.rsplit(" | ", 1)[1]):
+            file = cited or file
+            content = (ROOT / "tests" / file).read_text()
+            assert not function or f"def {function}(" in content, (file, function)
+
+
+def test_the_table_of_dependencies_has_every_pinned_version() -> None:
+    rows = re.findall(r"^\| ([\w, -]+) \| ([\d.]+) \|", (DOCS / "security.md").read_text(), re.M)
+    listed = {package: version for packages, version in rows for package in packages.split(", ")}
+    pinned = re.findall(r"^([\w-]+)==([\d.]+)", (ROOT / "requirements.txt").read_text(), re.M)
+    assert listed == dict(pinned)

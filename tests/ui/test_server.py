@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -51,3 +52,46 @@ def test_an_upload_over_the_limit_is_refused_during_transfer(port: int) -> None:
     with pytest.raises(RuntimeError, match="status 413"):
         session.drop("large.jpg", bytes((2 << 20) + 1))
     session.close()
+
+
+def status(port: int, method: str, path: str, **headers: str) -> int:
+    """The status with which the server answers one request."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    answer = connection.getresponse().status
+    connection.close()
+    return answer
+
+
+WEBSOCKET = {
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec_WebSocket_Version": "13",
+    "Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+
+
+@pytest.mark.slow
+def test_another_site_can_neither_open_a_session_nor_upload(port: int) -> None:
+    """docs/security.md says so: a session needs an allowed Host and no foreign Origin, an upload needs a token."""
+    own = f"http://127.0.0.1:{port}"
+    answers = [
+        status(port, "GET", "/_stcore/stream", **WEBSOCKET, **more)
+        for more in ({"Origin": own}, {"Origin": "http://evil.example"}, {"Origin": "null"}, {"Host": "evil.example"})
+    ]
+    assert answers == [101, 403, 403, 403]
+    session = Session(port)
+    session.open()
+    assert status(port, "PUT", f"/_stcore/upload_file/{session.session_id}/1", Content_Length="0") == 403
+    session.close()
+
+
+@pytest.mark.slow
+def test_a_request_cannot_read_files_outside_the_pages(port: int) -> None:
+    for path in (
+        "/../../../../etc/passwd",
+        "/%2e%2e/%2e%2e/%2e%2e/etc/passwd",
+        "//etc/passwd",
+        "/app/static/../app.py",
+    ):
+        assert status(port, "GET", path) in (400, 403, 404), path
