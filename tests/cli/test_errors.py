@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +88,15 @@ def test_bad_input(line: str, sentence: str, run: Run, folder: Path, monkeypatch
     assert sentence in result.err
     assert "Traceback" not in result.err
     assert all(message.startswith("qviz: ") for message in result.err.splitlines())
+
+
+def test_a_port_in_use_is_named_before_anything_starts(run: Run) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        result = run("app", "--port", str(other.getsockname()[1]))
+    assert result.status == 2 and "is a dashboard running already at http://127.0.0.1:" in result.err
+    assert "Traceback" not in result.err
 
 
 USAGE = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -60,6 +61,18 @@ def test_labels_are_taken_back_and_the_sample_is_one_click_away(app: AppTest) ->
     session = app.session_state[workspace.KEY]
     assert session.is_sample and {model.settings.labels for model in session.models} == {None}
     assert not [button for button in app.button if str(button.label).startswith("Undo")]
+
+
+def test_a_photo_that_cannot_be_read_is_the_first_sentence(app: AppTest) -> None:
+    app.file_uploader[0].upload("photo.jpg", b"no photo").run()
+    for _ in range(100):
+        if "No image could be run." in html(app):
+            break
+        time.sleep(0.1)
+        app.run()
+    shown = html(app)
+    assert "No image could be run." in shown and "photo.jpg" in shown.partition("No image could be run.")[2][:200]
+    assert not app.exception
 
 
 def test_a_cold_overview_has_no_word_and_no_colour(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,7 +114,7 @@ def _form(here: Page) -> None:
             left.caption(as_text(reason))
 
     stepwise = left.toggle(
-        "Operator by operator: where do the kernels first differ?",
+        "Where do the kernels first differ?",
         key="backends-first-difference",
         persist_state="session",
         help="Runs each file operator by operator on XNNPACK and on LiteRT's other kernels, on two of the images.",

@@ -96,6 +96,10 @@ def _verdict(here: Page) -> None:
     models, images, score, compared = here.loaded, here.workspace.images, here.view.score, _compared(here)
     summaries = {name: variant.summary for name, variant in compared.items()}
     finished = min((len(variant.images) for variant in compared.values()), default=0)
+    failures = server.failures(models, images)
+    if failures and not finished and not _pending(here):
+        page.verdict("No image could be run.", failures[0])
+        return
     note = (
         f"At confidence {score:.2f} and above, over {plural(finished, 'image')}. Agreement: 1.00 is best. An object"
         " whose score falls below this confidence is lost for agreement, but not for AP."
