@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,23 @@ from tests.squares.detectors import SHARED
 
 ROOT = Path(__file__).resolve().parents[1]
 _MAIN = sys.modules["__main__"]
+BROWSER = "tests/browser/"
+LONGEST = (
+    BROWSER,
+    "tests/decoders/test_public_files.py",
+    "tests/features/what_if/test_named_operators.py",
+    "tests/tensorflow_models/test_loading.py",
+    "tests/fuzz/test_fuzz.py",
+    "tests/cli/test_qat.py",
+    "tests/cli/test_options.py",
+    "tests/ui/test_train.py",
+    "tests/ui/test_rescue.py",
+    "tests/ui/test_lab.py",
+    "tests/ui/test_pages.py",
+    "tests/features/rescuing/test_rescue.py",
+    "tests/features/what_if/test_what_if.py",
+)
+"""The files that take longest, the longest first (`pytest --durations 100`); those of the browser count as one file."""
 SCHEMES = ("float32", "float16", "dynamic_range", "int8", "int8_wrong_range")
 
 
@@ -36,6 +54,25 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[SHARED] = tempfile.mkdtemp(prefix="qviz-test-shared-")
         config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(SHARED), ignore_errors=True))
     config.addinivalue_line("markers", "slow: loads TensorFlow or runs many images")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give a file to one process, and all browser tests to the same one: two browsers at once overload two cores."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return BROWSER if nodeid.startswith(BROWSER) else str(super()._split_scope(nodeid))
+
+    return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the longest files first, so that no process is alone with one at the end."""
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    files = {item: BROWSER if item.nodeid.startswith(BROWSER) else item.nodeid.split("::")[0] for item in items}
+    items.sort(key=lambda item: ranks.get(files[item], len(LONGEST)))
 
 
 def pytest_runtest_setup() -> None:
