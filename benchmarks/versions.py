@@ -38,11 +38,11 @@ CARDS = f"""([count, name]) => {{ {DEEP}
 PICTURE = (
     f"""() => {{ {DEEP} return deep('.qviz-viewer[data-painted=true] .qviz-pane img').map(img => img.src).join(); }}"""
 )
-DROP = """([rows, zone]) => { const transfer = new DataTransfer();
+HOLD = """rows => { window.held = new DataTransfer();
   for (const [name, text] of rows)
-    transfer.items.add(new File([Uint8Array.from(atob(text), c => c.charCodeAt(0))], name));
-  for (const kind of ['dragenter', 'dragover', 'drop'])
-    zone.dispatchEvent(new DragEvent(kind, {bubbles: true, cancelable: true, dataTransfer: transfer})); }"""
+    window.held.items.add(new File([Uint8Array.from(atob(text), c => c.charCodeAt(0))], name)); }"""
+DROP = """zone => { for (const kind of ['dragenter', 'dragover', 'drop'])
+    zone.dispatchEvent(new DragEvent(kind, {bubbles: true, cancelable: true, dataTransfer: window.held})); }"""
 MIDDLE = """(root, order) => { const v = root.qviz, box = v.layout.chips[v.net.position.get(order)];
   const at = v.canvas.getBoundingClientRect(), { s, x, y } = v.camera;
   return [at.x + (box.x + 33) * s + x, at.y + (box.y + 9) * s + y]; }"""
@@ -91,10 +91,11 @@ def layer_clicks(page: Page, address: str) -> list[float]:
     return rows
 
 
-def drop(page: Page, files: dict[str, bytes]) -> None:
-    rows = [[name, base64.b64encode(data).decode()] for name, data in files.items()]
+def dropped(page: Page, files: dict[str, bytes], script: str, argument: object = None) -> float:
+    """Milliseconds from the drop of these files until the script returns true. The browser holds the files before."""
+    page.evaluate(HOLD, [[name, base64.b64encode(data).decode()] for name, data in files.items()])
     zone = page.locator('[data-testid="stFileUploaderDropzone"]').first.element_handle()
-    page.evaluate(DROP, [rows, zone])
+    return waited(page, lambda: page.evaluate(DROP, zone), script, argument)
 
 
 def archive(count: int | None, annotations: bool) -> bytes:
@@ -116,14 +117,12 @@ def own_files(page: Page, address: str) -> tuple[float, float]:
     page.wait_for_function(CARDS, arg=[4, "int8_wrong_range"], timeout=TIMEOUT)
     time.sleep(5)
     pair = {name: (SHARED / "models" / name).read_bytes() for name in PAIR} | {"photos.zip": archive(16, False)}
-    agreement = waited(page, lambda: drop(page, pair), CARDS, [1, "int8_floatio"])
+    agreement = dropped(page, pair, CARDS, [1, "int8_floatio"])
     time.sleep(5)
     page.get_by_role("link", name="Accuracy", exact=True).first.click()
     page.get_by_text("reference as truth").first.wait_for(timeout=TIMEOUT)
     time.sleep(10)
-    annotated = {"val.zip": archive(None, True)}
-    ap = waited(page, lambda: drop(page, annotated), AP)
-    return agreement, ap
+    return agreement, dropped(page, {"val.zip": archive(None, True)}, AP)
 
 
 AP = f"""() => {{ {DEEP} return deep('.qviz-verdict').some(e => /\\bAP\\b/.test(e.innerText))

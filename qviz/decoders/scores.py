@@ -115,7 +115,8 @@ def suppress(candidates: Detections, iou: float, max_detections: int) -> Detecti
     """
     candidates = candidates.by_score()[:MAX_CANDIDATES]
     members = {class_id: np.flatnonzero(candidates.class_ids == class_id) for class_id in set(candidates.class_ids)}
-    alive, survivors = np.ones(len(candidates), bool), []
+    survivors: list[int] = []
+    alive = np.ones(len(candidates), bool)
     for best, class_id in enumerate(candidates.class_ids):
         if len(survivors) == max_detections:
             break

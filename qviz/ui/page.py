@@ -118,6 +118,7 @@ def begin(title: str) -> Iterator[Page]:
         view.current(title)  # after the project is opened, because this writes the project into the address
         uploads.take_dropped_files()
         current = server.with_quarantine(server.with_finished_conversions(workspace.current()))
+        server.start_models(current)  # runs while the project is saved
         current = projects.saved(workspace.keep(current))
         tray.stop_quiet_jobs_of_other_projects()
         models = server.models(current)

@@ -173,13 +173,29 @@ class Models:
 
 def models(workspace: Workspace) -> Models | None:
     """The workspace's models with one of them chosen as the reference, or None if no model can be loaded."""
-    loaded, failures = load_sources(workspace.runnable)
-    if not loaded:
+    ordered, failures = _ordered(workspace)
+    if not ordered:
         return None
-    chosen = next((model for model in loaded if model.digest == workspace.reference), None)
-    (reference, *variants), sentences = _guessed(chosen or choose_reference(loaded), loaded, workspace.images)
+    (reference, *variants), sentences = _guessed(ordered, workspace.images)
     failed = (*failures, *sentences)
     return Models(reference, tuple(variants), short_names([reference, *variants]), failed)
+
+
+def start_models(workspace: Workspace) -> None:
+    """Start to find out how the workspace's models expect their images; `models` waits for the result."""
+    ordered, _ = _ordered(workspace)
+    if ordered:
+        _guess(ordered, workspace.images)
+
+
+def _ordered(workspace: Workspace) -> tuple[list[LoadedModel], list[str]]:
+    """(the workspace's models, the reference first, one sentence per model that cannot be loaded)."""
+    loaded, failures = load_sources(workspace.runnable)
+    if not loaded:
+        return [], failures
+    chosen = next((model for model in loaded if model.digest == workspace.reference), None)
+    reference = chosen or choose_reference(loaded)
+    return [reference, *(model for model in loaded if model.digest != reference.digest)], failures
 
 
 Guess = tuple[dict[str, Inspection], list[str]]
@@ -191,28 +207,30 @@ def _guesses() -> LRUCache[Future[Guess]]:
     return LRUCache(64)
 
 
-def _guessed(
-    reference: LoadedModel, loaded: Sequence[LoadedModel], images: Sequence[EncodedImage]
-) -> tuple[list[LoadedModel], list[str]]:
+def _guessed(models: Sequence[LoadedModel], images: Sequence[EncodedImage]) -> tuple[list[LoadedModel], list[str]]:
     """(the reference and its variants with unknown settings filled in, one sentence per variant that is left out).
 
     The settings are guessed from the other models and the first images, once per server. If that fails or takes too
     long, the variants take the reference's settings. Recorded results that match none of the images are left out.
     """
-    ordered = [reference, *(model for model in loaded if model.digest != reference.digest)]
-    start = partial(threads().submit, _find_out, ordered, tuple(images))
-    names = tuple(image.name for image in images) if any(model.is_recorded for model in ordered) else ()
-    key = tuple((model.digest, model.settings) for model in ordered), min(len(images), MIN_IMAGES), names
-    job = _guesses().get(key, start)
+    reference, *variants = models
+    job = _guess(models, images)
     try:
         with _spinner(f"Finding out how {reference.name} expects its images …"):
             inspections, sentences = clicks.wait_for_result(job, GUESS_TIMEOUT)  # without the models' bytes and names
     except (TimeoutError, QvizError) as error:
         if isinstance(error, QvizError) and has_page():
             st.warning(as_text(str(error)))
-        return [reference, *(follow(variant, reference) for variant in ordered[1:])], []
-    usable = [model for model in ordered if model.digest in inspections]
+        return [reference, *(follow(variant, reference) for variant in variants)], []
+    usable = [model for model in models if model.digest in inspections]
     return [replace(model, inspection=inspections[model.digest]) for model in usable], sentences
+
+
+def _guess(models: Sequence[LoadedModel], images: Sequence[EncodedImage]) -> Future[Guess]:
+    """The job that guesses the settings of these models, the reference first."""
+    names = tuple(image.name for image in images) if any(model.is_recorded for model in models) else ()
+    key = tuple((model.digest, model.settings) for model in models), min(len(images), MIN_IMAGES), names
+    return _guesses().get(key, partial(threads().submit, _find_out, models, tuple(images)))
 
 
 def has_page() -> bool:
