@@ -184,7 +184,7 @@ def workers(start_builder: Callable[[], LocalEngine]) -> LocalEngine:
 
 @pytest.fixture
 def lent_builder(start_builder: Callable[[], LocalEngine], monkeypatch: pytest.MonkeyPatch) -> None:
-    """What builds or converts models uses the worker of `start_builder` instead of starting its own.
+    """What builds, converts or trains models uses the worker of `start_builder` instead of starting its own.
 
     Tests without this fixture, such as tests/cli/test_workers.py and those that run the command in a process of its
     own, check that such workers are started and stopped.
@@ -193,8 +193,8 @@ def lent_builder(start_builder: Callable[[], LocalEngine], monkeypatch: pytest.M
     def lent(*_: object, **__: object) -> Engine:
         return LentEngine(start_builder())
 
-    monkeypatch.setattr("qviz.features.building.build.LocalEngine", lent)
-    monkeypatch.setattr("qviz.features.detection.models.LocalEngine", lent)
+    for module in ("qviz.features.building.build", "qviz.features.detection.models", "qviz.features.training"):
+        monkeypatch.setattr(f"{module}.LocalEngine", lent)
 
 
 @pytest.fixture(scope="session")
@@ -203,14 +203,13 @@ def loaded(sample: Sample, engine: LocalEngine) -> dict[str, LoadedModel]:
 
 
 @pytest.fixture(scope="session")
-def tiny_detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_detector(tmp_path_factory: pytest.TempPathFactory, workers: LocalEngine) -> Path:
     """The float32 .tflite file that qviz converts from a small tf_keras model (.h5), which is quick to train."""
     from tests.features.training import nets
 
     path = tmp_path_factory.mktemp("tiny") / "detector.h5"
-    with LocalEngine(1, 200, warm_up=importing("qviz.features.building")) as worker:
-        worker.submit(nets.yolo_h5, str(path)).result()
-        data = path.read_bytes()
-        converted = worker.submit(convert_job, worker.share(data, digest_of(data)), SourceKind.H5).result()
+    workers.submit(nets.yolo_h5, str(path)).result()
+    data = path.read_bytes()
+    converted = workers.submit(convert_job, workers.share(data, digest_of(data)), SourceKind.H5).result()
     path.with_suffix(".tflite").write_bytes(converted)
     return path.with_suffix(".tflite")

@@ -10,15 +10,17 @@ import pytest
 from tests.cli import keys
 from tests.cli.conftest import Run
 from tests.conftest import Sample
+from tests.features.layer_error.small_detector import write_small_detector
 
 
 def test_calibration(run: Run, sample: Sample, tmp_path: Path) -> None:
+    model = write_small_detector(tmp_path / "sound.tflite", planted=False)
     photographs = sorted((sample.folder / "calibration").glob("*.jpg"))
     calibration_images, evaluation_images = photographs[:8], photographs[10:12]
     options = ("--reference-as-truth", "--draws", "1", "--mistakes", "noise_unit", "--cache", tmp_path)
     call = (
         "calibration",
-        sample.models["float32"],
+        model,
         "--calibration",
         *calibration_images,
         "--images",
@@ -34,7 +36,7 @@ def test_calibration(run: Run, sample: Sample, tmp_path: Path) -> None:
     assert document["mismatch"][0]["agreement"] < document["curve"][-1]["agreement"]
     old = run(
         "calibration",
-        sample.models["float32"],
+        model,
         "--images",
         *calibration_images,
         "--judge",

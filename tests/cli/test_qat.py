@@ -24,7 +24,7 @@ KEYS = {
     "scheme": str,
 }
 TIMEOUT = 240
-STEPS = 200
+STEPS = 60
 
 
 @pytest.fixture

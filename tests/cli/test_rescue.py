@@ -13,16 +13,12 @@ import pytest
 from tests.cli import keys
 from tests.cli.conftest import Run
 from tests.conftest import Sample
-from tests.features.layer_error.small_detector import PLANTED, small_detector
+from tests.features.layer_error.small_detector import PLANTED, write_small_detector
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    path = tmp_path / "small detector.tflite"  # a name that a shell has to quote
-    path.write_bytes(small_detector())
-    settings = {"mean": [127.5] * 3, "std": [127.5] * 3, "channels": "rgb", "resize": "stretch", "nms_iou": 0.6}
-    path.with_name(f"{path.name}.qviz.json").write_text(json.dumps(settings))
-    return path
+    return write_small_detector(tmp_path / "small detector.tflite")  # a name that a shell has to quote
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,24 +11,24 @@ from qviz.engine import LocalEngine
 from qviz.features.comparison.matching import match_detections
 from qviz.features.detection.models import LoadedModel
 from qviz.session import Session
+from qviz.tensorflow_models.runtime import tensorflow
 from tests.conftest import Sample
-
-CONVERT = """
-import sys
-import tensorflow as tf
-made = tf.lite.TFLiteConverter.from_saved_model(sys.argv[1], signature_keys=["raw_head"])
-open(sys.argv[2], "wb").write(made.convert())
-"""
 
 IMAGES = ("horses_nokota.jpg", "berlin_street.jpg", "dogs_window.jpg")
 
 
+def converted_raw_head(folder: str) -> bytes:
+    """Runs in a worker, so that no other test runs with TensorFlow loaded."""
+    with tensorflow() as tf:
+        return bytes(tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["raw_head"]).convert())
+
+
 @pytest.fixture(scope="module")
-def raw(sample: Sample, engine: LocalEngine, tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+def raw(
+    sample: Sample, engine: LocalEngine, workers: LocalEngine, tmp_path_factory: pytest.TempPathFactory
+) -> LoadedModel:
     path = tmp_path_factory.mktemp("raw") / "raw_head.tflite"
-    # in a process of its own, so that no other test runs with TensorFlow loaded
-    arguments = [sys.executable, "-c", CONVERT, str(sample.folder / "saved_model"), str(path)]
-    subprocess.run(arguments, check=True, capture_output=True)
+    path.write_bytes(workers.submit(converted_raw_head, str(sample.folder / "saved_model")).result())
     (model,) = Session(path, engine=engine, cache=False).models
     return model
 

@@ -9,6 +9,9 @@ zero. With 8-bit activations, the other channels then become zero; with 16 bits 
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 from ai_edge_litert import schema_py_generated as fb
 
@@ -75,6 +78,14 @@ def small_detector(planted: bool = True, outlier: bool = False) -> bytes:
     network.op(fb.BuiltinOperator.LOGISTIC, [logits], scores, None, 0)
     codes = [code(kind) for kind in network.codes]
     return packed(network.tensors, network.operators, codes, (0,), (boxes, scores), network.constants)
+
+
+def write_small_detector(path: Path, planted: bool = True) -> Path:
+    """Write the detector and the settings beside it, as the command line reads them. Returns the path."""
+    path.write_bytes(small_detector(planted))
+    settings = {"mean": [127.5] * 3, "std": [127.5] * 3, "channels": "rgb", "resize": "stretch", "nms_iou": 0.6}
+    path.with_name(f"{path.name}.qviz.json").write_text(json.dumps(settings))
+    return path
 
 
 def _random(random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
