@@ -34,7 +34,7 @@ PAGES = {
     "layers": ("/layers", "", "SQNR, dB", 1180),
     "accuracy": ("/accuracy", "", "Loss by class", 1000),
     "robustness": ("/robustness?variant=int8_wrong_range&image=astronaut.jpg", "", "along the slider", 900),
-    "variants": ("/variants", "Measure", "Where the time goes", 900),
+    "variants": ("/variants", "", "dominated", 900),
     "report": ("/report", "Make the report", "Download", 1000),
 }
 MENU = (

@@ -186,10 +186,11 @@ def menu(workspace: Workspace, then: Callable[[], object]) -> None:
         clicks.button(st, "Save again", lambda: _save(current()), "project-save", st.rerun, width="stretch")
     with st.expander("Projects"):
         row = None if project is None else _row(workspace, project)
+        # above the list, which appears later and would move the button away under the pointer
+        clicks.button(st, "New empty project", lambda: _start(then), "project-new", st.rerun, width="stretch")
         user = project_list(row, st.session_state.get(DELETED, ()), key="project-list")
         user.act("picked", lambda picked: _open(str(picked), then), st.rerun)
         user.act("unwanted", lambda unwanted: _delete(list(map(str, unwanted)), then), st.rerun)
-        clicks.button(st, "New empty project", lambda: _start(then), "project-new", st.rerun, width="stretch")
         if project is not None:
             _download(workspace, project)
             _name(workspace, project)

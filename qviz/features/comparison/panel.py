@@ -135,7 +135,9 @@ TABLE_TERMS = {
     **{"keypoints": "keypoint similarity", "mask IoU": "mask IoU"},
 }
 TABLE_HEIGHT, MAX_ROWS = 640, 20
-"""Height of a table's head and of a row in pixels; maximum number of rows that are shown without scrolling."""
+"""Height in pixels of a table that scrolls; maximum number of rows that are shown without scrolling."""
+WHY_WIDTH = 130
+"""Width in pixels of the column `why`: fitted to the first rows alone, it would cut off those below."""
 SHAPES = ("keypoints", "mask IoU")
 TABLE_FORMATS = {
     **{"reference": "%.2f", "variant": "%.2f", "Δ conf.": "%+.2f", "IoU": "%.2f", "Δ IoU": "%+.2f"},
@@ -164,6 +166,7 @@ def object_table(
         frame,
         TABLE_FORMATS,
         TABLE_TERMS,
+        {"why": st.column_config.TextColumn(width=WHY_WIDTH)} if "why" in frame else None,
         key=f"{key}-{before}",  # a table accepts an initial selection only when it is new
         height="content" if len(frame) <= MAX_ROWS else TABLE_HEIGHT,
         on_select="rerun",

@@ -213,7 +213,7 @@ def model_card(
     """
     texts = " · ".join(escape(text) for text in (_facts(model, reference), settings) if text)
     parts = [
-        f'<h4>{escape(name)}</h4><div class="file">{_breakable(model.name)}</div>',
+        f'<h4>{_breakable(name)}</h4><div class="file">{_breakable(model.name)}</div>',
         model_damage(compared.summary, len(compared.images)) if compared is not None else "",
         *(f'<div class="warning" title="{escape(w.message)} {escape(w.cure)}">{_head(w)}</div>' for w in warnings),
         f'<div class="facts">{texts}</div>',
