@@ -1,7 +1,9 @@
-"""Resident memory of an evaluation, of this process and its workers, by number of images.
+"""Resident memory of an evaluation and of a session, of this process and its workers, by number of images.
 
-ours    an evaluation of float32 and int8 on the sample's scenes, in several copies with other names and pixels
-goal    at most 10 % more for 2,000 images than for 200
+ours    an evaluation of float32 and int8 on the sample's scenes, in several copies with other names and pixels; and a
+        session of four models with images in memory, as the dashboard has them, with candidates
+goal    at most 10 % more for 2,000 images than for 200; and for four models on 1,000 images, at most 300 MB more than
+        for the first model on the first image
 `python -m benchmarks memory [IMAGES ...]` (default: 200 and 2,000)
 """
 
@@ -19,12 +21,15 @@ from benchmarks.quantization_debugger import resident
 from benchmarks.throughput import MODELS, SAMPLE
 from qviz.context import Context
 from qviz.datasets.coco import read_coco
+from qviz.detector import PAGE_SCORE
 from qviz.engine import LocalEngine, importing
 from qviz.features.accuracy import evaluate
+from qviz.features.detection.inference import detect_images
 from qviz.progress import Advance
 from qviz.session import Session
+from qviz.structures import EncodedImage
 
-COUNTS = (200, 2000)
+COUNTS, SESSION_IMAGES = (200, 2000), 1000
 
 
 def dataset(folder: Path, images: int) -> Path:
@@ -72,6 +77,24 @@ def peak(images: int) -> tuple[float, float]:
     return high, result.images_per_second
 
 
+def session(images: int) -> tuple[float, float, float]:
+    """Memory in MB: with one model on one image; with four models on `images` images; and of these images' files."""
+    names = ("float32", "int8", "float16", "dynamic_range")
+    paths = [SAMPLE / "models" / f"ssdlite_mobilenet_v2_{name}.tflite" for name in names]
+    with tempfile.TemporaryDirectory() as name, LocalEngine(warm_up=importing("qviz.detector")) as engine:
+        dataset(Path(name), images)
+        context, photographs = Context(engine), sorted(Path(name).glob("*.jpg"))
+        for path in photographs[: engine.workers]:  # every worker has run the first model
+            one = [EncodedImage(path.name, path.read_bytes())]
+            detect_images(context, Session(paths[0], engine=engine, cache=False).models, one, 1, PAGE_SCORE)
+        low = resident()
+        models = Session(*paths, engine=engine, cache=False).models
+        files = [EncodedImage(path.name, path.read_bytes()) for path in photographs]
+        detected = detect_images(context, models, files, len(files), PAGE_SCORE)
+        assert len(detected.inferences) == len(models) * len(files)
+        return low, resident(), sum(len(file.data) for file in files) / 2**20
+
+
 def main() -> None:
     counts = [int(text) for text in sys.argv[2:]] or list(COUNTS)
     peaks = []
@@ -83,6 +106,11 @@ def main() -> None:
         print(f"{count:>6} images: {high:7.0f} MB at the most, {rate:.1f} images/s")
     if len(peaks) > 1:
         print(f"growth {peaks[-1] / peaks[0] - 1:+.1%}   goal +10 % or less")
+    low, high, files = session(SESSION_IMAGES)
+    print(
+        f"session: {low:.0f} MB with one model and one image, {high - low:+.0f} MB with four models and"
+        f" {SESSION_IMAGES} images, {files:.0f} MB of them the images' files   goal +300 MB or less"
+    )
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,17 @@ pytest.importorskip("distributed")
 
 from distributed import LocalCluster
 
+from qviz.context import Context
+from qviz.datasets.coco import read_coco
 from qviz.engine import Blob, LocalEngine, importing
 from qviz.engine.cluster import DaskEngine
 from qviz.errors import ModelError, SettingsError, WorkerCrashed, WorkerTimeout
+from qviz.features.accuracy import evaluate
 from qviz.features.detection.models import LoadedModel
+from qviz.progress import Advance, Progress
 from qviz.session import Session
 from qviz.structures import digest_of
+from qviz.ui.demo import FOLDER
 from tests.conftest import Sample
 
 NAMES = ("astronaut.jpg", "berlin_street.jpg", "horses_nokota.jpg")
@@ -120,6 +126,27 @@ def test_queued_jobs_can_be_cancelled_and_closing_cancels_the_rest(cluster: Loca
     assert not (tmp_path / "h").exists()
     with pytest.raises(RuntimeError, match="closed"):
         engine.submit(len, "abc")
+
+
+def test_figures_are_the_same_when_a_worker_is_lost_in_the_middle(remote: DaskEngine, engine: LocalEngine) -> None:
+    """Its unfinished batches run again on the other worker. This is the last test of the cluster with two workers."""
+    demo = read_coco(FOLDER / "annotations.json", FOLDER / "images")
+    images = tuple(replace(image, id=100 * n + image.id) for n in range(1, 6) for image in demo.images)
+    files = [FOLDER / f"squares_{name}.tflite" for name in ("float32", "int8")]
+    killed: list[int] = []
+
+    def kill(done: int, total: int) -> None:
+        if not killed:
+            assert done < total
+            killed.append(next(iter(remote._client.run(os.getpid).values())))
+            os.kill(killed[0], signal.SIGKILL)
+
+    results = []
+    for running, progress in ((remote, Advance(kill)), (engine, Progress())):
+        models = Session(*files, engine=running, cache=False).models
+        results.append(evaluate(Context(running, progress=progress), models, replace(demo, images=images)))
+    there, here = (replace(result, images_per_second=0.0).to_json() for result in results)
+    assert killed and there == here
 
 
 # ---- processes of their own: `dask scheduler`, `dask worker` --------------------------------------------------------
