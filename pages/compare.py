@@ -30,7 +30,8 @@ with page.begin("Compare") as here:
         variants = panel.choose_variants(here, compared)
     order = panel.by_damage(images, next((c for c in compared if variants and c.digest == variants[0].digest), None))
     image = here.workspace.image_named(here.view.image) or order[0]
-    number = next(i for i, other in enumerate(order) if other.digest == image.digest)
+    number = panel_viewer.stepped(order, next(i for i, other in enumerate(order) if other.digest == image.digest))
+    image = order[number]
     panel.image_strip(here, order, image, variants)
 
     try:
@@ -40,7 +41,7 @@ with page.begin("Compare") as here:
         st.stop()
     panel.run_first(here, images, order, variants)
     state = panel_viewer.show_viewer(here, image, picture, runs, variants, (number, len(order)))
-    current = panel_viewer.apply_events(state, order, image)
+    current = panel_viewer.apply_events(state)
     view.show(current)
 
     note = (

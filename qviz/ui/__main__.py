@@ -2,8 +2,12 @@
 
 Before the server answers, the worker processes are started and the modules of Overview are imported. Then the models of
 the first visit are loaded and run on its first images. Otherwise the first visitor would wait for all this.
+
+Streamlit collects garbage after each run of a page or of a part of it. The objects of all imported modules are left out
+of this (`gc.freeze`), which saves a tenth of a second per run.
 """
 
+import gc
 import sys
 import threading
 
@@ -22,5 +26,7 @@ def prepare() -> None:
 
 if __name__ == "__main__":
     server.engine()
+    gc.collect()
+    gc.freeze()
     threading.Thread(target=prepare, daemon=True).start()
     cli.main(["run", *sys.argv[1:]], prog_name="streamlit")

@@ -25,10 +25,12 @@ from qviz.ui.page import Page
 from qviz.ui.results import Preview
 from qviz.ui.server import Models
 from qviz.ui.view import MAX_SCORE, View
-from qviz.ui.viewer import ViewerState, viewer
+from qviz.ui.viewer import ViewerState, step, viewer
 
 GRID = np.round(np.arange(CANDIDATE_FLOOR, MAX_SCORE + 0.001, 0.01), 2)
 """The steps of the threshold slider."""
+
+KEY = "viewer"
 
 Pane = tuple[str, Inference]
 """Short name of a variant, and its inference."""
@@ -52,20 +54,27 @@ def show_viewer(
     panes = [(models.name(variant), run) for variant, run in zip(variants, runs[1:], strict=True)]
     truth = _ground_truth(here, image, (picture.width, picture.height))
     data = payload(image, picture, models, runs[0], panes, truth, here.view, view.selected(), position)
-    return viewer(data, key="viewer")
+    return viewer(data, key=KEY)
 
 
-def apply_events(state: ViewerState, order: Sequence[EncodedImage], image: EncodedImage) -> View:
+def stepped(order: Sequence[EncodedImage], number: int) -> int:
+    """The number of the image to show: `number`, unless the user has gone on in the viewer."""
+    chosen = number
+
+    def go_on(steps: int) -> None:
+        nonlocal chosen
+        chosen = (number + steps) % len(order)
+        view.change(image=order[chosen].name)
+
+    step(KEY, go_on)
+    return chosen
+
+
+def apply_events(state: ViewerState) -> View:
     """The view after what the user did in the viewer.
 
-    If the image or the threshold has changed, the page is rerun; the order and the badges of the strip depend on the
-    threshold.
+    If the threshold has changed, the page is rerun; the order and the badges of the strip depend on it.
     """
-    if state.step:
-        position = next(i for i, other in enumerate(order) if other.digest == image.digest)
-        view.change(image=order[(position + state.step) % len(order)].name)
-        state.done()
-        st.rerun()
     values: dict[str, Any] = {
         "score": None if state.threshold is None else round(state.threshold, 2),
         **{name: getattr(state, name) for name in ("mode", "changes", "classes", "truth", "present")},

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qviz.ui.component import Reports, mount, reports
+from qviz.ui.component import mount, reports
 
 HERE = Path(__file__).parent
 MODULES = ("dom", "rows", "panes", "tags", "zoom", "swipe", "tooltip", "controls", "toolbar", "png", "present", "keys")
 SCRIPTS = tuple(HERE / f"{name}.js" for name in MODULES)
+STEP = "step"
 FIELDS = ("threshold", "selected", "mode", "changes", "classes", "truth", "focus", "present")
 
 
@@ -31,7 +32,6 @@ class ViewerState:
     changes: tuple[str, ...] | None = None
     classes: tuple[int, ...] | None = None  # () for all classes
     truth: bool | None = None
-    step: int = 0  # by how many images the user went on since the last run, negative for back
     focus: str | None = None  # variant picked in swipe mode
     present: bool | None = None  # whether only the images are shown, for a projector
     acted: frozenset[str] = frozenset()  # fields the user changed since the page last called `done`
@@ -40,21 +40,26 @@ class ViewerState:
 
 def viewer(data: dict[str, Any], *, key: str) -> ViewerState:
     """Mount the viewer and return what the user changed. The format of `data` is documented in viewer.js."""
-    names = (*FIELDS, "step")
+    names = (*FIELDS, STEP)
     mount(HERE, data, key, names, SCRIPTS)
     user = reports(key, *names)
     return ViewerState(
         **{name: _value(name, user.last[name], data["rev"]) for name in FIELDS if name in user.last},
-        step=_steps(user),
-        acted=frozenset(user.new) - {"step"},
+        acted=frozenset(user.new) - {STEP},
         done=user.done,
     )
 
 
-def _steps(user: Reports) -> int:
-    """The sum of the steps forwards (positive) and backwards that the session has not acted on yet."""
-    report, last = user.new.get("step"), user.stamps.get("step", 0)
-    return sum(int(by) for at, by in report["value"] if at > last) if report is not None else 0
+def step(key: str, act: Callable[[int], object]) -> None:
+    """Call `act` with the number of images by which the user went on since the last call, negative for back.
+
+    Call this before the viewer is drawn, so that the same run draws the new image.
+    """
+    user = reports(key, STEP)
+    report, last = user.new.get(STEP), user.stamps.get(STEP, 0)
+    if report is not None and (steps := sum(int(by) for at, by in report["value"] if at > last)):
+        act(steps)
+    user.done()
 
 
 def _value(name: str, report: Mapping[str, Any], rev: str) -> Any:

@@ -70,11 +70,10 @@ def session(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_another_threshold_redraws_the_strip(session: None) -> None:
-    image = EncodedImage("a", b"a")
     with pytest.raises(Rerun):
-        panel_viewer.apply_events(ViewerState(threshold=0.6, acted=frozenset({"threshold"})), [image], image)
+        panel_viewer.apply_events(ViewerState(threshold=0.6, acted=frozenset({"threshold"})))
     assert view.current().score == 0.6
     # neither the same threshold nor another control does
-    panel_viewer.apply_events(ViewerState(threshold=0.6, acted=frozenset({"threshold"})), [image], image)
-    changed = panel_viewer.apply_events(ViewerState(truth=True, acted=frozenset({"truth"})), [image], image)
+    panel_viewer.apply_events(ViewerState(threshold=0.6, acted=frozenset({"threshold"})))
+    changed = panel_viewer.apply_events(ViewerState(truth=True, acted=frozenset({"truth"})))
     assert changed.truth
