@@ -2,14 +2,14 @@
 
 stretch      consecutive steps that run as one piece, so that only the tensors at its ends pass through Python. Before
              its first use, a stretch runs once on known values. If one bit of its outputs differs, its steps run one by
-             one instead
+             one instead. Long stretches start at every 32nd step; where one cannot be used, four short ones may be
 checkpoint   the tensors of an earlier run that the steps from a certain step on still need. From a checkpoint, any
              tensor up to the next checkpoint can be computed again in at most `LENGTH` steps, so the others are dropped
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +18,11 @@ from qviz.errors import ModelError
 from qviz.tflite.cutter import CALLERS, Cutter, collector_paused
 from qviz.tflite.stepper import Piece, Step, Stepper, prepared
 
-LENGTH = 32
-"""Steps per stretch, and between two checkpoints."""
+LENGTH, SHORT = 32, 8
+"""Steps of a long stretch, which is also the distance of two checkpoints, and of a short stretch."""
+
+Bounds = tuple[int, int]
+"""(first step, number of the step that follows the last one)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,27 +56,50 @@ class Stretches:
     def __init__(self, data: bytes, stepper: Stepper, keep: Collection[int] = ()) -> None:
         self._data, self._stepper, self._keep = data, stepper, set(keep)
         self._cutter: Cutter | None = None
-        self._built: dict[int, Stretch | None] = {}
-        count = len(stepper.steps)
-        self.orders: dict[int, frozenset[int]] = {
-            start: frozenset(order for step in stepper.steps[start : start + LENGTH] for order in step.orders)
-            for start in range(0, count - 1, LENGTH)
+        self._built: dict[Bounds, Stretch | None] = {}
+        steps = stepper.steps
+        ranges = [
+            range(start, min(start + length, len(steps)))
+            for length in (LENGTH, SHORT)
+            for start in range(0, len(steps), length)
+        ]
+        self.orders: dict[Bounds, frozenset[int]] = {
+            (part.start, part.stop): frozenset(order for number in part for order in steps[number].orders)
+            for part in ranges
+            if len(part) > 1
         }
-        """First step of each stretch -> the operators of the stretch."""
+        """(first step, end) of each stretch -> the operators of the stretch; long stretches come first."""
 
-    def starting_at(self, step: int, tensors: Mapping[int, np.ndarray]) -> Stretch | None:
-        """The stretch that starts at a step; None if no stretch starts there or its steps cannot run as one.
+    def keep(self, tensors: Iterable[int]) -> None:
+        """Make further tensors outputs of their stretches. Must be called before a stretch is used."""
+        self._keep |= set(tensors)
 
-        tensors: all tensors of one run of the file, which the stretch must reproduce bit for bit.
+    def longest(self, step: int, fits: Callable[[Bounds], bool], tensors: Mapping[int, np.ndarray]) -> Stretch | None:
+        """The longest stretch that starts at a step and fits; None if its steps have to run one by one.
+
+        Args:
+            fits: Returns whether the stretch with these bounds may run as one.
+            tensors: All tensors of one run of the file, which the stretch must reproduce bit for bit.
         """
-        if step not in self.orders:
-            return None
-        if step not in self._built:
-            self._built[step] = self._checked(step, tensors)
-        return self._built[step]
+        for length in (LENGTH, SHORT):
+            bounds = step, min(step + length, len(self._stepper.steps))
+            if bounds in self.orders and fits(bounds):
+                stretch = self.between(bounds, tensors)
+                if stretch is not None:
+                    return stretch
+        return None
 
-    def _checked(self, start: int, tensors: Mapping[int, np.ndarray]) -> Stretch | None:
-        part = self._stepper.steps[start : start + LENGTH]
+    def between(self, bounds: Bounds, tensors: Mapping[int, np.ndarray] | None = None) -> Stretch | None:
+        """The stretch with these bounds; None if its steps cannot run as one, or if it is not built yet.
+
+        tensors: all tensors of one run, see `longest`; without them, nothing is built.
+        """
+        if bounds not in self._built and tensors is not None and bounds in self.orders:
+            self._built[bounds] = self._checked(*bounds, tensors)
+        return self._built.get(bounds)
+
+    def _checked(self, start: int, end: int, tensors: Mapping[int, np.ndarray]) -> Stretch | None:
+        part = self._stepper.steps[start:end]
         if any(step.block or self._stateful(step) for step in part):
             return None
         try:
@@ -120,6 +146,8 @@ class Checkpoints(Mapping[int, np.ndarray]):
     Args:
         inputs: The graph's inputs.
         keep: Tensors whose values are kept in `selected`.
+        stretches: Stretches of the file, built in the first run of all. Further runs use them instead of single steps.
+            Tensors in `keep` must be outputs of their stretches.
 
     Attributes:
         selected: The values of the tensors in `keep`.
@@ -129,23 +157,41 @@ class Checkpoints(Mapping[int, np.ndarray]):
         ModelError: A step fails.
     """
 
-    def __init__(self, stepper: Stepper, inputs: Sequence[np.ndarray], keep: Collection[int]) -> None:
-        self._stepper = stepper
+    def __init__(
+        self,
+        stepper: Stepper,
+        inputs: Sequence[np.ndarray],
+        keep: Collection[int],
+        stretches: Stretches | None = None,
+    ) -> None:
+        self._stepper, self._stretches = stepper, stretches
         self._maker = {tensor: number for number, step in enumerate(stepper.steps) for tensor in step.outputs}
         last = {tensor: number for number, step in enumerate(stepper.steps) for tensor in step.inputs}
         values: dict[int, np.ndarray] = {**stepper.folded, **dict(zip(stepper.graph.inputs, inputs, strict=True))}
         self.selected = {tensor: values[tensor] for tensor in keep if tensor in values}
         self._alive: list[dict[int, np.ndarray]] = []
         self._segment: tuple[int, dict[int, np.ndarray]] = (-1, {})
-        for number in range(len(stepper.steps)):
-            if number % LENGTH == 0:
-                values = {tensor: value for tensor, value in values.items() if last.get(tensor, -1) >= number}
-                self._alive.append(dict(values))
-            written = stepper.run_step(number, values)
+        for start in range(0, len(stepper.steps), LENGTH):
+            values = {tensor: value for tensor, value in values.items() if last.get(tensor, -1) >= start}
+            self._alive.append(dict(values))
+            written = self._written(start, values)
             values |= written
             self.selected |= {tensor: value for tensor, value in written.items() if tensor in keep}
         arrays = [*self.selected.values(), *(value for alive in self._alive for value in alive.values())]
         self.bytes = sum(value.nbytes for value in {id(value): value for value in arrays}.values())
+
+    def _written(self, start: int, values: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
+        """What the steps up to the next checkpoint write; from a stretch, only what is read outside it."""
+        bounds = start, min(start + LENGTH, len(self._stepper.steps))
+        stretch = None if self._stretches is None else self._stretches.between(bounds)
+        if stretch is not None:
+            return stretch.run([values[tensor] for tensor in stretch.inputs])
+        written: dict[int, np.ndarray] = {}
+        for number in range(*bounds):
+            written |= self._stepper.run_step(number, {**values, **written})
+        if self._stretches is not None:
+            self._stretches.between(bounds, {**values, **written})
+        return written
 
     def __getitem__(self, index: int) -> np.ndarray:
         if index in self.selected:

@@ -7,7 +7,7 @@ import pytest
 
 from qviz.tflite.paired_networks import activations
 from qviz.tflite.stepper import Stepper
-from qviz.tflite.stretches import LENGTH, Checkpoints, Stretches
+from qviz.tflite.stretches import LENGTH, SHORT, Checkpoints, Stretches
 from tests.conftest import Sample
 
 
@@ -34,21 +34,46 @@ def whole(stepper: Stepper, inputs: np.ndarray) -> dict[int, np.ndarray]:
 
 def test_stretches_have_the_bits_of_single_steps(data: bytes, stepper: Stepper, whole: dict[int, np.ndarray]) -> None:
     stretches = Stretches(data, stepper)
-    run_as_one = [stretches.starting_at(start, whole) for start in stretches.orders]
-    assert sum(one is not None for one in run_as_one) == len(run_as_one) >= 4
+    run_as_one = [stretches.between(bounds, whole) for bounds in stretches.orders]
+    assert sum(one is not None for one in run_as_one) == len(run_as_one) >= 20
     for one in run_as_one:
         assert one is not None
         outputs = one.run([whole[tensor] for tensor in one.inputs])
         assert outputs and all(np.array_equal(value, whole[tensor]) for tensor, value in outputs.items())
 
 
+def test_a_short_stretch_runs_where_the_long_one_does_not_fit(
+    data: bytes, stepper: Stepper, whole: dict[int, np.ndarray]
+) -> None:
+    stretches = Stretches(data, stepper)
+    longest = stretches.longest(LENGTH, lambda bounds: True, whole)
+    short = stretches.longest(LENGTH, lambda bounds: LENGTH + SHORT not in stretches.orders[bounds], whole)
+    assert longest is not None and longest.end == 2 * LENGTH
+    assert short is not None and short.end == LENGTH + SHORT
+    assert stretches.longest(LENGTH + 1, lambda bounds: True, whole) is None, "no stretch starts there"
+
+
 def test_a_stretch_that_differs_is_not_used(data: bytes, stepper: Stepper, whole: dict[int, np.ndarray]) -> None:
     other = {tensor: value + value.dtype.type(1) for tensor, value in whole.items()}
-    inputs = Stretches(data, stepper).starting_at(0, whole)
-    assert inputs is not None
-    changed = {**other, **{tensor: whole[tensor] for tensor in inputs.inputs}}
-    assert Stretches(data, stepper).starting_at(0, changed) is None
-    assert Stretches(data, stepper).starting_at(1, whole) is None, "no stretch starts there"
+    bounds = 0, LENGTH
+    stretch = Stretches(data, stepper).between(bounds, whole)
+    assert stretch is not None
+    changed = {**other, **{tensor: whole[tensor] for tensor in stretch.inputs}}
+    assert Stretches(data, stepper).between(bounds, changed) is None
+
+
+def test_a_later_run_uses_the_stretches_that_the_first_one_built(
+    data: bytes, stepper: Stepper, inputs: np.ndarray
+) -> None:
+    stretches = Stretches(data, stepper, stepper.graph.outputs)
+    runs = [Checkpoints(stepper, [inputs * scale], stepper.graph.outputs, stretches) for scale in (1, 0.5)]
+    assert all(
+        stretches.between(bounds) is not None
+        for bounds in stretches.orders
+        if bounds[0] % LENGTH == 0 and bounds[1] - bounds[0] == LENGTH
+    )
+    exact = stepper.run([inputs * 0.5], keep=activations(stepper))
+    assert all(np.array_equal(runs[1][tensor], value) for tensor, value in exact.items())
 
 
 def test_every_tensor_of_a_run_can_be_computed_again(

@@ -130,6 +130,7 @@ def changes(
     candidates: Detections | None,
     score: float,
     iou: float = 0.5,
+    reasons: bool = True,
 ) -> list[ObjectChange]:
     """The change of every object of one image: the reference's objects first, then the spurious ones.
 
@@ -137,12 +138,13 @@ def changes(
         candidates: Boxes of the variant's head before NMS, or None if the head cannot be read.
         score: Minimum confidence of an object, in [0, 1].
         iou: Minimum IoU of a pair, in (0, 1].
+        reasons: Whether to find out why each lost object is lost; if not, `lost_because` is None.
     """
     first, second = reference.above(score), variant.above(score)
     matches = match_detections(first, second, iou)
     rows = [_pair(first, second, *pair) for pair in zip(*matches.pairs.T, matches.ious, strict=True)]
     for index in matches.only_reference:
-        reason = lost_because(first[[index]], variant, candidates, score, iou)
+        reason = lost_because(first[[index]], variant, candidates, score, iou) if reasons else None
         rows.append(ObjectChange(Change.LOST, int(index), None, lost_because=reason))
     rows.sort(key=lambda row: row.reference if row.reference is not None else -1)
     return rows + [ObjectChange(Change.SPURIOUS, None, int(index)) for index in matches.only_variant]

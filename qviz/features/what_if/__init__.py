@@ -329,4 +329,4 @@ def _searched(measure: Measure, every: Sequence[int]) -> Iterator[Orders]:
 
 
 def _reaching(measure: Measure, images: Sequence[EncodedImage], agreement: float) -> Callable[[Orders], bool]:
-    return lambda orders: measure([orders], images)[0].agreement >= agreement
+    return lambda orders: measure.reaches(orders, images, agreement)

@@ -20,7 +20,7 @@ from qviz.features.what_if.sets import Orders
 from qviz.structures import EncodedImage
 
 SETS_PER_JOB = 8
-"""Number of sets measured in one job. They share one run of both networks and stay within the job's time limit."""
+"""Number of sets measured in one job if there are too few images to give each worker one; see `outcomes_job`."""
 Chosen = Orders | Float
 """Operators of the variant in float: their indices alone, or a `Float` with further conditions."""
 
@@ -72,6 +72,7 @@ class Measure:
         self.pair = pair_of(reference, variant)
         self.skipped: list[str] = []
         self._context, self._matching = context, matching
+        self._backwards = True
         self._outcomes: dict[tuple[Float, str], ImageOutcome] = {}
         self._sets: set[Float] = set()
 
@@ -87,13 +88,32 @@ class Measure:
             ImageError: No image can be read.
         """
         chosen = list(self.images if images is None else images)
-        for image, jobs in in_order(self._context, chosen, lambda image: self._jobs(sets, image)):
-            for job in jobs:
-                self._add(image, job)
+        self._backwards = not self._backwards  # the workers still have the runs of the last images
+        left = chosen[::-1] if self._backwards else chosen
+        while left:
+            for image, jobs in in_order(self._context, left, lambda image: self._jobs(sets, image)):
+                for job in jobs:
+                    self._add(image, job)
+            left = [image for image in left if image in self.images and self._missing(sets, image)]
         if not self.images:
             raise ImageError(" ".join(self.skipped[:3]) or "No image was given; sets are measured on images.")
         read = [image for image in chosen if image in self.images]
         return [_tally([self.outcome(orders, image) for image in read]) for orders in sets]
+
+    def reaches(self, chosen: Chosen, images: Sequence[EncodedImage], agreement: float) -> bool:
+        """Whether a set has at least this agreement on some of the images.
+
+        The unchanged variant must have been measured on them before. The images are run in the given order, a few at a
+        time, until the set cannot reach the agreement even if all objects on the rest of them agree.
+        """
+        read = [image for image in images if image in self.images]
+        for count in range(self._context.engine.workers, len(read), self._context.engine.workers):
+            self([chosen], read[:count])
+            same, both = (sum(row) for row in zip(*(self.outcome(chosen, i).counts for i in read[:count]), strict=True))
+            rest = sum(len(self.outcome(frozenset(), image).shares) for image in read[count:])
+            if both + rest and 2 * (same + rest) / (both + 2 * rest) < agreement:
+                return False
+        return self([chosen], images)[0].agreement >= agreement
 
     def outcome(self, chosen: Chosen, image: EncodedImage) -> ImageOutcome:
         """The outcome of a set on one image; the set must have been measured on that image before."""
@@ -123,14 +143,18 @@ class Measure:
 
         return sorted(self.images, key=lambda image: -damage(image))[:count]
 
-    def _jobs(self, sets: Sequence[Chosen], image: EncodedImage) -> list[Future[Outcomes]]:
+    def _missing(self, sets: Sequence[Chosen], image: EncodedImage) -> list[Float]:
         chosen = dict.fromkeys(map(as_float, sets))
-        missing = [one for one in chosen if (one, image.digest) not in self._outcomes]
+        return [one for one in chosen if (one, image.digest) not in self._outcomes]
+
+    def _jobs(self, sets: Sequence[Chosen], image: EncodedImage) -> list[Future[Outcomes]]:
+        missing = self._missing(sets, image)
+        per_job = SETS_PER_JOB if len(self.images) < self._context.engine.workers else len(missing)
         return [
             self._context.engine.submit(
-                outcomes_job, self.pair, image, missing[start : start + SETS_PER_JOB], self._matching
+                outcomes_job, self.pair, image, missing[start : start + per_job], self._matching
             )
-            for start in range(0, len(missing), SETS_PER_JOB)
+            for start in range(0, len(missing), max(per_job, 1))
         ]
 
     def _add(self, image: EncodedImage, job: Future[Outcomes]) -> None:

@@ -10,8 +10,8 @@ stays       an operator without a partner in FP32, or whose inputs FP32 computes
             The inputs of an operator that only moves or joins values need no partners.
 
 Without operators in float, the result is that of the variant, bit for bit. Operators in float that receive exactly
-FP32's values are not run, because their outputs are known from FP32's own run. Several unchanged operators run as one
-model if that gives the same bits (`Stretches`).
+FP32's values are not run, because their outputs are known from FP32's own run. Several unchanged operators, or several
+operators in float, run as one model if that gives the same bits (`Stretches`).
 
 weights   with `own_weights`, operators in float compute with the variant's weights, dequantized: the loss that then
           disappears is due to activations, the rest is due to weights
@@ -25,31 +25,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qviz.features.what_if.float_parts import FloatPart, Substitute, float_parts
 from qviz.features.what_if.sets import Orders
 from qviz.features.what_if.values import MixedValues, fitted
 from qviz.structures import Op
 from qviz.structures.graph import DATA_MOVERS
 from qviz.tflite.paired_networks import CONVERSIONS, Pair, PairedNetworks
 from qviz.tflite.stepper import Piece, changed_piece
-from qviz.tflite.stretches import Stretches
+from qviz.tflite.stretches import Stretch, Stretches
 
 MAX_CHAIN = 4
 """Maximum number of FP32's operators that a variant may have fused into one, e.g. a convolution and its activation."""
-
-
-@dataclass(frozen=True, slots=True)
-class Substitute:
-    """Steps of the reference that replace an operator of the variant.
-
-    Attributes:
-        steps: Numbers of the steps, in the order in which they run.
-        inputs: Tensor of the reference -> tensor of the variant from which it gets its values.
-        outputs: Pairs (tensor of the variant, tensor of the reference) of its outputs.
-    """
-
-    steps: tuple[int, ...]
-    inputs: dict[int, int]
-    outputs: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +58,19 @@ class MixedNetwork:
 
     Args:
         pair: The files of the two networks. If None, operators run one by one, and `own_weights` has no effect.
-        heads: Tensors of the variant that are requested in every run.
+        heads: (tensors of the reference, tensors of the variant) that are requested in every run.
 
     Attributes:
         orders: Operators that can run in float.
+        stretches: Those of the reference and of the variant, or (None, None) without `pair`.
     """
 
-    def __init__(self, networks: PairedNetworks, pair: Pair | None = None, heads: Iterable[int] = ()) -> None:
+    def __init__(
+        self,
+        networks: PairedNetworks,
+        pair: Pair | None = None,
+        heads: tuple[Collection[int], Collection[int]] = ((), ()),
+    ) -> None:
         self._networks, self._pair = networks, pair
         self._reference, self._variant = networks.reference, networks.variant
         self._partners = {**_further_outputs(networks), **networks.partners}
@@ -93,8 +85,19 @@ class MixedNetwork:
         self._conversions = {order for order in alone if self._variant.graph.ops[order].kind in CONVERSIONS}
         self.orders = frozenset(self._substitutes) | frozenset(self._conversions)
         self._last = {tensor: number for number, step in enumerate(self._variant.steps) for tensor in step.inputs}
-        self._stretches = None if pair is None else Stretches(pair.variant.read(), self._variant, set(heads))
+        self.stretches: tuple[Stretches | None, Stretches | None] = (None, None)
+        self._parts: dict[int, list[FloatPart]] = {}
+        if pair is not None:
+            self._prepare_stretches(pair, heads)
         self._own_weights: dict[int, Piece | None] = {}
+
+    def _prepare_stretches(self, pair: Pair, heads: tuple[Collection[int], Collection[int]]) -> None:
+        exact = Stretches(pair.reference.read(), self._reference, heads[0])
+        self.stretches = exact, Stretches(pair.variant.read(), self._variant, heads[1])
+        self._parts = float_parts(
+            self._variant.graph, self._substitutes, self._conversions, heads[1], self._reference.steps, exact.orders
+        )
+        exact.keep(partner for parts in self._parts.values() for part in parts for _, partner in part.outputs)
 
     def run(
         self,
@@ -122,9 +125,9 @@ class MixedNetwork:
         values = MixedValues(self._variant.graph.tensors, variant_tensors)
         if exact is not None:
             self._exact_inputs(values, exact, chosen.exact_input)
-        number = 0
+        number, done = 0, set[int]()
         while number < len(self._variant.steps):
-            number = self._advance(number, members, values, chosen.own_weights, keep)
+            number = self._advance(number, members, values, chosen.own_weights, keep, done)
         return {tensor: values.typed(tensor) for tensor in keep if values.has(tensor)}
 
     def _exact_inputs(self, values: MixedValues, exact: Mapping[int, np.ndarray], forced: bool) -> None:
@@ -138,17 +141,29 @@ class MixedNetwork:
                 values.put_exact(tensor, partner, changed=forced)
 
     def _advance(
-        self, number: int, members: frozenset[int], values: MixedValues, own_weights: bool, keep: Collection[int]
+        self,
+        number: int,
+        members: frozenset[int],
+        values: MixedValues,
+        own_weights: bool,
+        keep: Collection[int],
+        done: set[int],
     ) -> int:
-        """Run one step, or a stretch of unchanged steps. Returns the number of the next step to run."""
+        """Run one step, or a stretch of unchanged steps. Returns the number of the next step to run.
+
+        done: operators that ran already, as a part in float.
+        """
         step = self._variant.steps[number]
-        stretch = None
-        if self._stretches is not None and not self._stretches.orders.get(number, members) & members:
-            stretch = self._stretches.starting_at(number, values.variant_tensors)
+        order = step.orders[0]
+        stretch = None if order in members else self._unchanged(number, members, values)
         end = number + 1 if stretch is None else stretch.end
         inputs = step.inputs if stretch is None else stretch.inputs
-        if step.orders[0] in members:
-            self._in_float(self._variant.graph.ops[step.orders[0]], values, own_weights)
+        if order in members:
+            part = None if own_weights or order in done else self._part(order, members, values)
+            if part is not None:
+                done |= part.orders
+            elif order not in done:
+                self._in_float(self._variant.graph.ops[order], values, own_weights)
         elif any(values.changed(tensor) for tensor in inputs):
             typed = {tensor: values.typed(tensor) for tensor in inputs}
             values.put(self._variant.run_step(number, typed) if stretch is None else stretch.run([*typed.values()]))
@@ -156,6 +171,32 @@ class MixedNetwork:
             if self._last[tensor] < end and tensor not in keep:
                 values.forget(tensor)
         return end
+
+    def _unchanged(self, number: int, members: frozenset[int], values: MixedValues) -> Stretch | None:
+        """The longest stretch of steps from `number` on that run as in the variant."""
+        stretches = self.stretches[1]
+        if stretches is None:
+            return None
+        return stretches.longest(number, lambda bounds: not stretches.orders[bounds] & members, values.variant_tensors)
+
+    def _part(self, order: int, members: frozenset[int], values: MixedValues) -> FloatPart | None:
+        """Run the longest part in float that begins with an operator, and return it; None if there is none."""
+        exact = values.exact
+        for part in self._parts.get(order, ()):
+            if exact is None or self.stretches[0] is None or not part.required <= members:
+                continue
+            if values.all_exact(part.inputs.items()):
+                for tensor, partner in part.outputs:
+                    values.put_exact(tensor, partner)
+                return part
+            stretch = self.stretches[0].between(part.bounds, exact)
+            if stretch is not None:
+                tensors = self._reference.graph.tensors
+                real = stretch.run([fitted(values.real(part.inputs[t]), tensors[t]) for t in stretch.inputs])
+                for tensor, partner in part.outputs:
+                    values.put_real(tensor, real[partner])
+                return part
+        return None
 
     def closed(self, orders: Collection[int]) -> frozenset[int]:
         """The operators among `orders` that can run in float, and the conversions between them."""

@@ -7,6 +7,7 @@ share of an object   the best score of the object's class in the variant's head 
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,6 +66,8 @@ class ImageOutcome:
 
 
 Outcomes = dict[Float, ImageOutcome]
+JOB_SECONDS = 3.0
+"""Time after which a job ends with the sets measured so far, far below a job's time limit."""
 
 
 def possible_job(pair: Pair) -> Orders:
@@ -75,12 +78,19 @@ def possible_job(pair: Pair) -> Orders:
 def outcomes_job(pair: Pair, image: EncodedImage, sets: Sequence[Float], matching: Matching) -> Outcomes:
     """Set -> its outcome on one image; runs in a worker.
 
-    Both networks run once. For each set, only the operators whose inputs it changes run again.
+    Both networks run once. For each set, only the operators whose inputs it changes run again. After `JOB_SECONDS`, the
+    sets that are left are left out.
     """
+    end = time.monotonic() + JOB_SECONDS
     detectors = _detectors(pair)
-    key = (pair.key, image.digest, matching.head_score)
-    base = _BASES.get(key, lambda: detectors.base(decoded(image), matching.head_score))
-    return {chosen: detectors.outcome(base, chosen, matching) for chosen in sets}
+    key = (pair.key, image.digest, matching.score)
+    base = _BASES.get(key, lambda: detectors.base(decoded(image), matching.score))
+    outcomes: Outcomes = {}
+    for chosen in sets:
+        outcomes[chosen] = detectors.outcome(base, chosen, matching)
+        if time.monotonic() > end:
+            break
+    return outcomes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,13 +115,17 @@ class _MixedDetector:
         self._steppers = networks.reference, networks.variant
         self._specs = [input_spec(one) for one in pair.settings]
         self._heads = heads_of(networks, pair)
-        self.mixed = MixedNetwork(networks, pair, self._heads[1].reader.tensors)
+        self.mixed = MixedNetwork(networks, pair, (self._heads[0].reader.tensors, self._heads[1].reader.tensors))
 
     def base(self, image: Image, score: float) -> _Base:
         pixels, placement = self._input(0, image)
-        exact = Checkpoints(self._steppers[0], [pixels], set(self._heads[0].reader.tensors))
         own_pixels, own_placement = self._input(1, image)
-        variant_tensors = Checkpoints(self._steppers[1], [own_pixels], set(self._heads[1].reader.tensors))
+        exact, variant_tensors = (
+            Checkpoints(
+                self._steppers[side], [values], set(self._heads[side].reader.tensors), self.mixed.stretches[side]
+            )
+            for side, values in ((0, pixels), (1, own_pixels))
+        )
         decoded = self._heads[0].decode(exact.selected, score)
         return _Base(image, inference(decoded, placement, image.size, 0.0), exact, variant_tensors, own_placement)
 
@@ -121,13 +135,15 @@ class _MixedDetector:
     def outcome(self, base: _Base, chosen: Float, matching: Matching) -> ImageOutcome:
         requested = self._heads[1].reader.tensors
         tensors = self.mixed.run(base.variant_tensors, chosen, requested, base.exact)
-        decoded = self._heads[1].decode(tensors, matching.head_score)
+        decoded = self._heads[1].decode(tensors, matching.score, matching.head_score)
+        if decoded.candidates is None:  # what is left of a score can only be seen in weaker detections
+            decoded = self._heads[1].decode(tensors, matching.head_score)
         return outcome_of(base.reference, inference(decoded, base.placement, base.image.size, 0.0), matching)
 
 
 def outcome_of(reference: Inference, variant: Inference, matching: Matching) -> ImageOutcome:
     """The changes, score differences and remaining scores of the objects of one image."""
-    rows = changes(reference.detections, variant.detections, None, matching.score, matching.iou)
+    rows = changes(reference.detections, variant.detections, None, matching.score, matching.iou, reasons=False)
     first, second = reference.detections.above(matching.score), variant.detections.above(matching.score)
     deltas = tuple(
         float(second.scores[row.variant]) - float(first.scores[row.reference])
@@ -139,6 +155,7 @@ def outcome_of(reference: Inference, variant: Inference, matching: Matching) -> 
 
 
 def _shares(objects: Detections, candidates: Detections, matching: Matching) -> tuple[float, ...]:
+    candidates = candidates[np.isin(candidates.class_ids, objects.class_ids)]
     if not len(objects) or not len(candidates):
         return (0.0,) * len(objects)
     near = objects.overlaps(candidates) >= matching.iou  # [n, m]

@@ -142,8 +142,8 @@ def smallest(orders: Sequence[int], reaches: Callable[[Orders], bool], trials: i
     """A small subset of `orders` that reaches a goal, given that all of them together do.
 
     Bisection finds the shortest prefix that reaches the goal, and then removes operators from its start that are not
-    needed. The same is done from the other end. The shorter of the two results is thinned out (see `thinned`). About
-    `trials` sets are tried at most.
+    needed. The same is done from the other end, until it is clear that the result will not be shorter. The shorter of
+    the two results is thinned out (see `thinned`). About `trials` sets are tried at most.
     """
     left = trials
 
@@ -153,7 +153,7 @@ def smallest(orders: Sequence[int], reaches: Callable[[Orders], bool], trials: i
         return bool(subset) and reaches(frozenset(subset))
 
     front = _without_start(_shortest_prefix(list(orders), attempt), attempt)
-    back = list(reversed(_without_start(_shortest_prefix(list(reversed(orders)), attempt), attempt)))
+    back = list(reversed(_without_start(_shortest_prefix(list(reversed(orders)), attempt), attempt, len(front))))
     return frozenset(thinned(min(front, back, key=len), attempt, lambda: left > 0))
 
 
@@ -178,9 +178,10 @@ def _shortest_prefix(orders: list[int], reaches: Callable[[Sequence[int]], bool]
     return orders[:high]
 
 
-def _without_start(orders: list[int], reaches: Callable[[Sequence[int]], bool]) -> list[int]:
+def _without_start(orders: list[int], reaches: Callable[[Sequence[int]], bool], best: int | None = None) -> list[int]:
+    """The orders without those at their start that are not needed. The search ends once `best` of them must stay."""
     low, high = 0, len(orders) - 1
-    while low < high:
+    while low < high and (best is None or len(orders) - high < best):
         middle = (low + high + 1) // 2
         low, high = (middle, high) if reaches(orders[middle:]) else (low, middle - 1)
     return orders[low:]

@@ -62,3 +62,14 @@ def test_the_smallest_set_that_suffices(needed: set[int]) -> None:
     tried.clear()
     result = smallest(list(range(100)), reaches, 40)
     assert needed <= result and len(tried) <= 40
+
+
+def test_the_search_from_the_end_stops_once_it_cannot_be_shorter() -> None:
+    tried: list[frozenset[int]] = []
+
+    def reaches(orders: frozenset[int]) -> bool:
+        tried.append(orders)
+        return {3, 4, 5} <= orders
+
+    assert smallest(list(range(1000)), reaches, 500) == {3, 4, 5}
+    assert len(tried) < 45, "four whole bisections alone are 40"

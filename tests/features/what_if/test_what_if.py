@@ -15,13 +15,17 @@ from qviz.errors import ImageError, SettingsError
 from qviz.features.comparison import compare_variant
 from qviz.features.detection.inference import detect_images
 from qviz.features.detection.models import LoadedModel
-from qviz.features.what_if import WhatIf, what_if
-from qviz.features.what_if.mixed import MixedNetwork
+from qviz.features.layer_error import pair_of
+from qviz.features.what_if import WhatIf, outcomes, what_if
+from qviz.features.what_if.measure import Measure
+from qviz.features.what_if.mixed import Float, MixedNetwork
+from qviz.features.what_if.outcomes import Matching
 from qviz.structures import EncodedImage
-from qviz.tflite.paired_networks import PairedNetworks, activations, as_real, as_variant
+from qviz.tflite.paired_networks import PairedNetworks, activations, as_real, as_variant, paired_networks
 from tests.conftest import Sample
 
 Models = dict[str, LoadedModel]
+MATCHING = Matching(0.25, 0.5, 0.05)
 NAMES = ("hens.jpg", "dog_shepherd.jpg", "astronaut.jpg", "berlin_street.jpg")
 
 
@@ -111,6 +115,45 @@ def test_the_input_quantizer_in_the_set_passes_pixels_through(
 @pytest.fixture(scope="module")
 def searched(engine: LocalEngine, loaded: Models, images: list[EncodedImage]) -> WhatIf:
     return what_if(Context(engine), loaded["float32"], loaded["int8_wrong_range"], images[:2])
+
+
+def test_parts_that_run_at_once_have_the_bits_of_single_operators(loaded: Models, images: list[EncodedImage]) -> None:
+    pair = pair_of(loaded["float32"], loaded["int8_wrong_range"])
+    networks = paired_networks(pair)
+    heads = networks.reference.graph.outputs, networks.variant.graph.outputs
+    fast, plain = MixedNetwork(networks, pair, heads), MixedNetwork(networks)
+    exact, variant_tensors = networks.run(read_image(images[0]))
+    orders = sorted(fast.orders)
+    random = np.random.default_rng(1)
+    sets = [orders, orders[:40], orders[40:], orders[20:90], *(random.choice(orders, 100, replace=False),) * 2]
+    for chosen in (frozenset(map(int, one)) for one in sets):
+        one_by_one = plain.run(variant_tensors, chosen, heads[1], exact)
+        at_once = fast.run(variant_tensors, chosen, heads[1], exact)
+        assert set(at_once) == set(one_by_one)
+        assert all(np.array_equal(at_once[tensor], value) for tensor, value in one_by_one.items())
+    exact_stretches = fast.stretches[0]
+    assert exact_stretches is not None
+    assert sum(exact_stretches.between(bounds) is not None for bounds in exact_stretches.orders) >= 4, "few were used"
+
+
+def test_a_job_that_takes_long_returns_what_it_has(
+    monkeypatch: pytest.MonkeyPatch, loaded: Models, images: list[EncodedImage]
+) -> None:
+    monkeypatch.setattr(outcomes, "JOB_SECONDS", 0.0)
+    sets = [Float(frozenset({order})) for order in (1, 2, 3)]
+    pair = pair_of(loaded["float32"], loaded["int8_wrong_range"])
+    assert list(outcomes.outcomes_job(pair, images[0], sets, MATCHING)) == sets[:1]
+
+
+def test_a_goal_is_refused_early_only_where_the_whole_refuses_it(
+    engine: LocalEngine, loaded: Models, images: list[EncodedImage]
+) -> None:
+    measure = Measure(Context(engine), loaded["float32"], loaded["int8_wrong_range"], images, MATCHING)
+    base = measure([frozenset()])[0].agreement
+    tried = [frozenset({order}) for order in (0, 1, 40)]
+    early = [[measure.reaches(one, images, goal) for goal in (base, 0.6, 0.95)] for one in tried]
+    whole = [[tally.agreement >= goal for goal in (base, 0.6, 0.95)] for tally in measure(tried)]
+    assert early == whole and not all(row[-1] for row in early)
 
 
 def test_the_search_finds_the_input_operators(searched: WhatIf) -> None:
