@@ -283,7 +283,7 @@ class _OnReferenceInputs(_Comparison):
         output = self.networks.alone(op, self.inputs)
         sums.seconds = time.perf_counter() - start
         y, quantization = _integers_or_real(output, self.tensor(op.outputs[0]))
-        sums.local.add_energies(x, y, quantization)
+        sums.local.add_energies(x, y, quantization, sums.cumulative.reference)  # x is the same tensor in both
         self.release(op)
 
     def finish(self) -> None:

@@ -62,12 +62,18 @@ class ErrorSums:
         sums.worst_mse = sums.error / sums.count if sums.count else 0.0
         self.merge(sums)
 
-    def add_energies(self, x: np.ndarray, y: np.ndarray, quantization: Quantization | None = None) -> None:
-        """Add only the sums for MSE and SQNR, which takes half as many passes over the data as `add`."""
-        sums = ErrorSums(count=x.size, images=1)
+    def add_energies(
+        self, x: np.ndarray, y: np.ndarray, quantization: Quantization | None = None, reference: float | None = None
+    ) -> None:
+        """Add only the sums for MSE and SQNR, which takes half as many passes over the data as `add`.
+
+        reference: the sum of the squares of x, if it is known already.
+        """
+        sums = ErrorSums(count=x.size, images=1, reference=reference or 0.0)
         for first, second in _pairs(x, y, quantization):
             sums.error += cv2.norm(first, second, cv2.NORM_L2SQR)
-            sums.reference += float(np.dot(first, first))
+            if reference is None:
+                sums.reference += float(np.dot(first, first))
         self.merge(sums)
 
     def merge(self, other: ErrorSums) -> None:
