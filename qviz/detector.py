@@ -268,10 +268,10 @@ class Detector:
         self.spec = input_spec(settings)
         self._input = image_input(self.graph)
         self._reader = HeadReader(self.graph, settings, *input_size(self._input))
-        self._keeps_all = self._reader.needs_inner(candidates)
-        useless = self._reader.inner and not self._keeps_all  # constants are only needed with the inner tensors
+        inner = self._reader.inner if self._reader.needs_inner(candidates) else ()
+        useless = self._reader.inner and not inner  # constants are only needed with the inner tensors
         self._further = () if useless else tuple(t for t in self._reader.tensors if t not in self.graph.outputs)
-        self._runner = onnx or Runner(data, threads, self._keeps_all, kernels)
+        self._runner = onnx or Runner(data, threads, keep_all=False, kernels=kernels, inner=inner)
 
     @property
     def reads_outputs_only(self) -> bool:
@@ -328,6 +328,7 @@ def inference(decoded: Decoded, placement: Placement, size: tuple[int, int], mil
     return Inference(to_original(decoded.detections), candidates, *size, milliseconds)
 
 
+AnyImage = EncodedImage | Image
 AnyDetector = Detector | SavedModelDetector | RecordedDetector
 
 
@@ -368,14 +369,11 @@ def inspect_job(model: Blob, given: Settings, sidecar: Settings) -> Inspection:
 
 
 def detect_job(
-    model: Blob, settings: Settings, image: EncodedImage, score: float, threads: int = 1, candidates: bool = True
+    model: Blob, settings: Settings, image: AnyImage, score: float, threads: int = 1, candidates: bool = True
 ) -> Inference:
-    """Run one model on one image in a worker, which caches the interpreter and the decoded image for later jobs.
-
-    Raises ImageError, ModelError.
-    """
-    pixels = decoded(image)
-    if settings.decoder == RECORDED and image.corruption is not None:
+    """Run one model in a worker, which caches interpreter and decoded image. Raises ImageError, ModelError."""
+    pixels = image if isinstance(image, Image) else decoded(image)
+    if settings.decoder == RECORDED and isinstance(image, EncodedImage) and image.corruption is not None:
         raise ModelError("holds recorded results, which do not exist for corrupted images.")
     key = model.digest, settings, threads, candidates
     detector = _DETECTORS.get(key, lambda: _detector(model.read(), settings, threads, candidates))

@@ -1,4 +1,4 @@
-"""Frames of a video file, which OpenCV decodes in a worker, one part at a time; the limits on images apply to frames.
+"""Frames of a video file, which OpenCV decodes in a worker, some at a time; the limits on images apply to frames.
 
 Videos are untrusted. Only formats that contain the pictures themselves are opened (MP4, MOV, WebM, MKV, AVI). They are
 recognised by their first bytes and not by name, so that no playlist can make the decoder read other files or URLs.
@@ -7,17 +7,18 @@ recognised by their first bytes and not by name, so that no playlist can make th
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from qviz.errors import ImageError
 from qviz.limits import limits
 from qviz.structures import EncodedImage
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi")
-QUALITY = 95
-"""Quality of the JPEG to which a frame is converted. Both models, the pages and later runs use the JPEG's pixels."""
 DEFAULT_RATE = 30.0
 """Frames per second if a file does not state them."""
 FAR = 2000
@@ -66,17 +67,15 @@ def check_video(path: Path) -> None:
         )
 
 
-def read_frames(path: str, start: int, count: int, every: int) -> list[Frame]:
-    """Up to `count` frames of a video: frame `start` and every `every`-th frame after it; runs in a worker.
+def decode_frames(path: str, start: int, count: int, every: int) -> Iterator[tuple[int, float, np.ndarray]]:
+    """Yield (index, seconds, (h, w, 3) uint8 BGR pixels) of frame `start` and every `every`-th one after it.
 
-    The decoder stays open for the next part. Raises ImageError if the file is not a video or its frames are too large.
+    It runs in a worker, where the decoder stays open for the next part. It ends with the video, or after `count`
+    frames. Raises ImageError if the file is not a video or its frames are too large.
     """
-    import cv2
-
     capture = _at(path, start)
-    name = Path(path).stem[:80]
-    frames: list[Frame] = []
-    while len(frames) < count:
+    decoded = 0
+    while decoded < count:
         index = capture.next_index
         if not capture.reader.grab():
             break
@@ -86,13 +85,39 @@ def read_frames(path: str, start: int, count: int, every: int) -> list[Frame]:
         ok, pixels = capture.reader.retrieve()
         if not ok:
             break
-        encoded, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-        if not encoded:
-            break
-        grey = float(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY).mean())
-        image = EncodedImage(f"{name}_{index:06d}.jpg", data.tobytes())
-        frames.append(Frame(index, index / capture.rate, grey, image))
-    return frames
+        decoded += 1
+        yield index, index / capture.rate, pixels
+
+
+def encoded_frame(path: str, index: int, pixels: np.ndarray) -> EncodedImage:
+    """A frame as a PNG, which has exactly these pixels. pixels: (h, w, 3) uint8 BGR."""
+    import cv2
+
+    encoded, data = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    name = frame_name(path, index)
+    if not encoded:
+        raise ImageError(f"{name} cannot be encoded; convert the video to MP4 with H.264.")
+    return EncodedImage(name, data.tobytes())
+
+
+def frame_name(path: str, index: int) -> str:
+    """The name of a frame as an image."""
+    return f"{Path(path).stem[:80]}_{index:06d}.png"
+
+
+def brightness_of(pixels: np.ndarray) -> float:
+    """Mean grey level, 0 to 255, of (h, w, 3) uint8 BGR pixels."""
+    import cv2
+
+    return float(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY).mean())
+
+
+def read_frames(path: str, start: int, count: int, every: int) -> list[Frame]:
+    """Up to `count` frames as images, see `decode_frames`; runs in a worker."""
+    return [
+        Frame(index, seconds, brightness_of(pixels), encoded_frame(path, index, pixels))
+        for index, seconds, pixels in decode_frames(path, start, count, every)
+    ]
 
 
 def _at(path: str, start: int) -> _Capture:

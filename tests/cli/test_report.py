@@ -52,12 +52,14 @@ def test_a_saved_study_makes_the_same_page(run: Run, sample: Sample, tmp_path: P
         assert (result.status, result.out) == (2, "") and sentence in result.err
 
 
-def test_trade_off_section_can_be_requested(run: Run, sample: Sample, tmp_path: Path) -> None:
+def test_trade_off_and_risk_can_be_requested(run: Run, sample: Sample, tmp_path: Path) -> None:
     models = [sample.models[name] for name in ("float32", "int8")]
     call = ("report", *models, "--images", sample.images / "kitten.jpg", "-o", tmp_path / "r.html")
-    result = run(*call, "--sections", "verdict,tradeoff")
-    assert result.status == 0 and "verdict, tradeoff" in result.out
-    assert "dominated" in (tmp_path / "r.html").read_text(encoding="utf-8").lower()
+    result = run(*call, "--sections", "verdict,tradeoff,risk")
+    assert result.status == 0 and "verdict, tradeoff, risk" in result.out
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "dominated" in page.lower()
+    assert "Lost: the risk is not known, because 1 image is too few to estimate it" in page
 
 
 @pytest.mark.parametrize(

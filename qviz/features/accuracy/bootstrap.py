@@ -78,22 +78,22 @@ def interval(losses: np.ndarray, images: int) -> tuple[float | None, float | Non
     values = losses[~np.isnan(losses)]
     if images < 2 or len(values) < 2:
         return None, None
-    from scipy.stats import norm, t
+    from scipy.special import ndtr, stdtrit  # the same values as scipy.stats, which takes 0.4 s longer to import
 
-    tail = float(norm.cdf(t.ppf(LEVEL / 2, images - 1) * _expansion(images)))
+    tail = float(ndtr(stdtrit(images - 1, LEVEL / 2) * _expansion(images)))
     low, high = np.quantile(values, [tail, 1 - tail])
     return float(low), float(high)
 
 
 def p_value(value: float, losses: np.ndarray, images: int) -> float:
     """Two-sided p value of the hypothesis that the loss is 0."""
-    from scipy.stats import t
+    from scipy.special import stdtr
 
     values = losses[~np.isnan(losses)]
     error = float(np.std(values)) * _expansion(images) if len(values) > 1 else 0.0
     if error == 0:
         return 1.0 if value == 0 else 0.0  # no spread: the loss is the same in every draw
-    return float(2 * t.sf(abs(value) / error, images - 1))
+    return float(2 * stdtr(images - 1, -abs(value) / error))
 
 
 def _expansion(images: int) -> float:

@@ -16,7 +16,7 @@ import numpy as np
 
 from qviz.engine.code import code_digest
 from qviz.features.detection.models import LoadedModel
-from qviz.structures import Detections, EncodedImage, Inference
+from qviz.structures import Detections, Inference
 
 CODE = ("corruptions", "datasets", "decoders", "detector", "onnx_model", "structures", "tensorflow_models", "tflite")
 """Packages that compute detections from an image's bytes; a change in one of them invalidates stored values."""
@@ -28,16 +28,16 @@ ROW = np.dtype(list(zip(ARRAYS, ("<f4", "<f4", "<i4"), ((4,), (), ()), strict=Tr
 """Type of a row, which is one object: box, score, class."""
 
 
-def key_of(
-    model: LoadedModel, image: EncodedImage, score: float, threads: int, candidates: bool, shapes: bool = True
-) -> str:
+def key_of(model: LoadedModel, image: str, score: float, threads: int, candidates: bool, shapes: bool = True) -> str:
     """The key of an inference: sha256 of everything on which detections depend; labels are not part of it.
+
+    `image` is the image's digest.
 
     The score threshold is included, because with a lower threshold a decoder may also find other objects above the
     higher one.
     """
     setup = [model.settings.to_json(), score, threads, candidates, shapes]
-    parts = [code_digest(*CODE), model.digest, image.digest, *setup]
+    parts = [code_digest(*CODE), model.digest, image, *setup]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

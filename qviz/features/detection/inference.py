@@ -20,11 +20,11 @@ from qviz.errors import ImageError, QvizError, SettingsError, WorkerError
 from qviz.features.detection.cache import from_bytes, key_of, to_bytes
 from qviz.features.detection.models import LoadedModel
 from qviz.formatting import listed
-from qviz.structures import DatasetImage, EncodedImage, Inference, Settings
+from qviz.structures import DatasetImage, EncodedImage, Image, Inference, Settings
 
 Images = ImageFiles | Sequence[EncodedImage]
 Answer = Inference | QvizError
-Task = tuple[Blob, Settings, EncodedImage]
+Task = tuple[Blob, Settings, EncodedImage | Image]
 Item = TypeVar("Item")
 T = TypeVar("T")
 
@@ -112,13 +112,14 @@ class Batcher:
             yield batch
 
     def _is_full(self, batch: list[EncodedImage], following: EncodedImage, left: int) -> bool:
-        max_images = min(self._max_images(), max(1, int(FAIR_SHARE * left / self.workers)))
+        max_images = min(self.max_images(), max(1, int(FAIR_SHARE * left / self.workers)))
         if len(batch) < max_images and sum(len(image.data) for image in batch) < MAX_BATCH_BYTES:
             return False
         same_picture = following.plain.digest == batch[-1].plain.digest
         return max_images == 1 or len(batch) >= 2 * max_images or not same_picture
 
-    def _max_images(self) -> int:
+    def max_images(self) -> int:
+        """Number of images that take about `MAX_BATCH_SECONDS`; 1 before the first result."""
         if self.ms_per_image is None:
             return 1
         return max(1, min(MAX_BATCH, int(1e3 * MAX_BATCH_SECONDS / max(self.ms_per_image, 1e-3))))
@@ -222,7 +223,7 @@ class _BatchRunner:
         for model, image in pairs:
             if model.is_recorded:
                 continue  # recorded results depend on the names of the images, not only on their bytes
-            key = key_of(model, image, self.score, self.context.threads, self.candidates, self.shapes)
+            key = key_of(model, image.digest, self.score, self.context.threads, self.candidates, self.shapes)
             batch.store_keys[model.digest, image.digest] = key
         stored = self.context.store.get_many(list(batch.store_keys.values()))
         for pair, key in batch.store_keys.items():

@@ -41,7 +41,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--also",
         type=options.names,
         metavar="LIST",
-        help="robustness, tradeoff, slices: these take time, so only on request",
+        help="robustness, tradeoff, slices, risk: these take time, so only on request",
     )
     group.add_argument(
         "--video", type=Path, metavar="FILE", help="a clip, or a folder of frames, for the section video"

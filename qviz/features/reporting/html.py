@@ -34,6 +34,7 @@ from qviz.features.cost.text import tradeoff_verdict
 from qviz.features.layer_error.metrics import CLIPPED_SHARE, CUMULATIVE, FALL, LOCAL
 from qviz.features.layer_error.outliers import outliers, worst_layer
 from qviz.features.layer_error.text import layers_verdict
+from qviz.features.object_risk.text import sentences as risk_sentences
 from qviz.features.reporting.plot import INK, ReportCharts, pictures, plotly_js
 from qviz.features.reporting.sections import LEAD, SECTIONS, available, check_choice
 from qviz.features.reporting.study import Study
@@ -150,6 +151,15 @@ def _slices(study: Study, charts: ReportCharts) -> dict[str, Any]:
     }
 
 
+def _risk(study: Study, charts: ReportCharts) -> dict[str, Any]:
+    rows = [(name, risk_sentences(result), result) for name, result in study.risks.items()]
+    return {
+        "rows": rows,
+        "shown": any(test.shown for _, _, result in rows for test in result.tests),
+        "charts": charts.risk(),
+    }
+
+
 def _video(study: Study, charts: ReportCharts) -> dict[str, Any]:
     reference = study.reference.name
     rows = [
@@ -243,6 +253,7 @@ CONTENT: Mapping[str, Callable[[Study, ReportCharts], dict[str, Any]]] = {
     "classes": _classes,
     "operating": _operating,
     "slices": _slices,
+    "risk": _risk,
     "images": _images,
     "layers": _layers,
     "robustness": _robustness,

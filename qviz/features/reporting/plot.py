@@ -24,6 +24,7 @@ from qviz.features.corruption_sweep.plot import interaction_heat, severity_curve
 from qviz.features.cost.plot import tradeoff_scatter
 from qviz.features.layer_error.outliers import outliers, reference_positions
 from qviz.features.layer_error.plot import Row, layer_error_chart
+from qviz.features.object_risk.plot import figure as reliability
 from qviz.features.reporting import Report
 from qviz.features.reporting.study import StudiedImage, Study
 from qviz.features.reporting.work import study_tradeoff
@@ -146,6 +147,14 @@ class ReportCharts:
         return [
             self.chart(f"Recall lost over {curve.trait}, with 95% intervals", curve_figure(curve, names, inks))
             for curve in curves[:MAX_CURVES]
+        ]
+
+    def risk(self) -> list[Chart]:
+        """The reliability of the risk of each variant, if one of its risks is shown."""
+        return [
+            self.chart(f"{name}: observed share of the objects over their mean risk, in tenths", reliability(result))
+            for name, result in self.study.risks.items()
+            if any(test.shown for test in result.tests)
         ]
 
     def video(self) -> list[Chart]:

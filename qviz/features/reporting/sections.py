@@ -44,6 +44,9 @@ SECTIONS = {
         lambda study: study.evaluation is not None and study.evaluation.slices is not None,
         "slices were not computed (--also slices)",
     ),
+    "risk": Section(
+        "Who will be lost?", lambda study: bool(study.risks), "the risk of objects was not estimated (--also risk)"
+    ),
     "images": Section("Worst images", lambda study: bool(study.images), "images are needed"),
     "layers": Section("Layers", lambda study: bool(study.layers), "the layers of no variant were examined"),
     "robustness": Section("Robustness", lambda study: study.robustness is not None, "no sweep was run"),

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from qviz.context import Context
 from qviz.errors import StudyError
 from qviz.features.accuracy import Evaluation
 from qviz.features.accuracy.ap import VariantLoss
@@ -25,11 +24,11 @@ from qviz.features.comparison import ComparedObject, Comparison
 from qviz.features.comparison.matching import Change, Summary
 from qviz.features.corruption_sweep.result import CLEAN, Robustness
 from qviz.features.cost import Profile
-from qviz.features.detection.models import LoadedModel, short_names, unique_names
 from qviz.features.diagnosis.result import Cause
-from qviz.features.inspection.lint import lint_all, lint_comparison, lint_model, lint_origin
 from qviz.features.inspection.warning import Warning
 from qviz.features.layer_error import LayerErrors
+from qviz.features.object_risk import Risks
+from qviz.features.object_risk.estimate import OUTCOMES
 from qviz.features.video import VideoResult
 from qviz.features.what_if import WhatIf
 from qviz.formatting import plural
@@ -135,6 +134,7 @@ class Study:
         experiments: Short name of a damaged variant -> what comes back with operators in float.
         diagnoses: Short name of a variant -> its diagnosis, if there was one on the same images.
         videos: Short name of a variant -> the result of both models on the frames of a clip.
+        risks: Short name of a variant -> the risk of the objects, of which only those with the highest are stored.
     """
 
     name: str
@@ -149,6 +149,7 @@ class Study:
     experiments: Mapping[str, WhatIf] = field(default_factory=dict)
     diagnoses: Mapping[str, Diagnosed] = field(default_factory=dict)
     videos: Mapping[str, VideoResult] = field(default_factory=dict)
+    risks: Mapping[str, Risks] = field(default_factory=dict)
 
     @property
     def reference(self) -> StudiedModel:
@@ -226,49 +227,6 @@ def read_study(data: bytes, name: str) -> Study:
 def is_study(data: bytes) -> bool:
     """Whether a file begins with the first key of a study; the rest is not checked."""
     return data[:64].lstrip().replace(b" ", b"").startswith(b'{"%s":' % KEY.encode())
-
-
-def studied_models(context: Context, models: Sequence[LoadedModel]) -> tuple[StudiedModel, ...]:
-    """The models as a study describes them, the reference first."""
-    names = unique_names([short_names(models)[model.digest] for model in models])
-    return tuple(_studied(context, name, model, models[0]) for name, model in zip(names, models, strict=True))
-
-
-def _studied(context: Context, name: str, model: LoadedModel, reference: LoadedModel) -> StudiedModel:
-    if model is reference:
-        warnings = lint_all(context, [model])
-    else:
-        warnings = lint_origin(context, reference, [model]) + lint_model(model, context.threads)
-        warnings += lint_comparison(reference, [model])
-    return StudiedModel(
-        name=name,
-        file=model.name,
-        scheme=str(model.scheme),
-        bytes=model.bytes,
-        sha256=model.digest,
-        facts=tuple(_facts(model)),
-        settings=model.settings.to_json(),
-        sources=dict(model.inspection.sources),
-        labels=len(model.inspection.labels),
-        warnings=tuple(warnings),
-    )
-
-
-def _facts(model: LoadedModel) -> Iterator[str]:
-    """Facts about the file, in a few words each."""
-    facts = model.inspection.facts
-    if model.is_recorded:
-        yield "recorded results, no network"
-        return
-    yield f"{facts.weight_bits}-bit weights"
-    if facts.quantized_operators:
-        yield f"{facts.quantized_operators} of {plural(facts.operators, 'operator')} quantized"
-        yield plural(len(facts.float_islands), "float island")
-        yield "per channel" if facts.per_channel else "per tensor"
-    else:
-        yield plural(facts.operators, "operator")
-    for tensor in model.inspection.graph.input_tensors()[:1]:
-        yield f"input {'×'.join(str(side) for side in tensor.shape[1:])} {tensor.dtype}"
 
 
 MODELS = range(2, 65)
@@ -354,7 +312,7 @@ def _evaluation_faults(study: Study) -> Iterator[str]:
 
 
 def _use_faults(study: Study) -> Iterator[str]:
-    """Faults of the operating point, the slices and the videos."""
+    """Faults of the operating point, the slices, the videos and the risks."""
     operating = study.evaluation.operating if study.evaluation is not None else None
     slices = study.evaluation.slices if study.evaluation is not None else None
     count = len(study.variants)
@@ -369,6 +327,10 @@ def _use_faults(study: Study) -> Iterator[str]:
             yield f"its video of {name!r} has no frames, or is not of one of its variants"
         elif any(len(row.models) != 2 for row in result.frames):
             yield f"its video of {name!r} has other models"
+    for name, risks in study.risks.items():
+        other = {test.outcome for test in risks.tests} - {*OUTCOMES}
+        if other or name not in {model.name for model in study.variants}:
+            yield f"its risk of {name!r} has another outcome, or is not of one of its variants"
 
 
 def _layer_faults(study: Study) -> Iterator[str]:

@@ -25,7 +25,9 @@ from qviz.features.detection.inference import Reading, detect_images
 from qviz.features.detection.models import LoadedModel
 from qviz.features.diagnosis import Diagnosis
 from qviz.features.layer_error import LayerErrors, layers
-from qviz.features.reporting.study import Diagnosed, Provenance, StudiedImage, Study, studied_models
+from qviz.features.object_risk import Risks, risk
+from qviz.features.reporting.studied_models import studied_models
+from qviz.features.reporting.study import Diagnosed, Provenance, StudiedImage, Study
 from qviz.features.slices import slices
 from qviz.features.video import video
 from qviz.features.what_if import NAMING_IMAGES, WhatIf, what_if
@@ -273,11 +275,13 @@ def versions() -> dict[str, str]:
     return installed
 
 
-EXTRAS = ("robustness", "tradeoff", "slices")
+EXTRAS = ("robustness", "tradeoff", "slices", "risk")
 """Sections that take minutes and are computed only on request."""
 MAX_SWEPT = 48
 """Maximum number of images, evenly spread, on which the sweep runs."""
 RUNS = 50
+MAX_RISKY = 12
+"""Number of objects with the highest risk in a study."""
 MAX_FRAMES = 20_000
 """Maximum number of frames of a video in a study."""
 
@@ -309,7 +313,22 @@ def with_extras(
         study = replace(study, profile=profile(context, models, threads=(context.threads,), runs=RUNS))
     if "slices" in also and dataset is not None and study.evaluation is not None and study.variants:
         study = replace(study, evaluation=_sliced(context, study.evaluation, dataset))
+    if "risk" in also:
+        study = replace(study, risks=_risks(context, study, models, images))
     return study
+
+
+def _risks(
+    context: Context, study: Study, models: Sequence[LoadedModel], images: Sequence[DatasetImage]
+) -> dict[str, Risks]:
+    """Short name of each variant -> the risk of the objects; that on each image is estimated from the others."""
+    encoded = list(Reading().of(spread(images, MAX_COMPARED)))
+    risks = {}
+    for card, variant in zip(study.variants, models[1:], strict=True):
+        context.progress.step(f"Estimating which objects {card.name} loses")
+        result = risk(context, models[0], variant, encoded, score=study.made.score, iou=study.made.iou)
+        risks[card.name] = replace(result, objects=result.objects[:MAX_RISKY])
+    return risks
 
 
 def _sliced(context: Context, evaluation: Evaluation, dataset: Dataset) -> Evaluation:

@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import count as counting
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from qviz.context import Context
-from qviz.datasets.files import find_images
-from qviz.datasets.video import DEFAULT_RATE, Frame, check_video, read_frames
-from qviz.errors import ImageError
-from qviz.features.comparison.matching import agreed, agreement_of
-from qviz.features.detection.inference import detect_images
+from qviz.datasets.files import ImageFiles, find_images
+from qviz.datasets.video import DEFAULT_RATE, check_video, read_frames
+from qviz.errors import ImageError, QvizError
+from qviz.features.comparison.matching import agreement_of
 from qviz.features.detection.models import LoadedModel
 from qviz.features.inspection.lint import lint_all
 from qviz.features.inspection.warning import Warning
 from qviz.features.settings import guess_for
-from qviz.features.video.alarms import FrameAlarm, RangeWatch
-from qviz.features.video.brightness import brightness_of
+from qviz.features.video.alarms import SECONDS_BETWEEN, FrameAlarm, RangeWatch
+from qviz.features.video.frames import FrameRunner, RanFrame, clip_parts, folder_parts
 from qviz.features.video.losses import UNKNOWN_LOSSES, VideoLosses, video_losses
 from qviz.features.video.tracks import OpenTrack, Tracker
 from qviz.result import Result, to_json
-from qviz.structures import Detections, EncodedImage
+from qviz.structures import Detections, EncodedImage, Inference
 
-PART = 16
-"""Number of frames that are decoded and run at a time, so that memory does not grow with the length of the video."""
+FIRST = 16
+"""Number of frames at the start from which unknown settings are found out."""
 MAX_FRAMES = 100_000
 """Maximum number of frames that are run. If a video has more, a remark says so."""
 
@@ -176,24 +174,21 @@ def video(
     Raises:
         Cancelled, ImageError: No frame can be read.
     """
-    models, tracker, run = [reference, variant], Tracker(), _Run(score, [reference.name, variant.name])
-    watch = RangeWatch(context) if out_of_range else None
     context.progress.step("Running frames")
-    for part, total in _parts(context, path, every, rate):
-        images = [frame.image for frame in part]
-        if not run.frames:
-            models = guess_for(context, models, images)
+    files = sorted(find_images([path]), key=lambda file: natural(file.name))[::every] if path.is_dir() else None
+    models = guess_for(context, [reference, variant], _first_images(context, path, files, every))
+    tracker, run = Tracker(), _Run(score, [reference.name, variant.name])
+    watch = RangeWatch(context, models) if out_of_range else None
+    runner = FrameRunner(context, models, score, SECONDS_BETWEEN if watch is not None else None)
+    expected = 0 if files is None else len(files)
+    for rows in runner.run(
+        partial(clip_parts, path, every) if files is None else partial(folder_parts, files, every, rate)
+    ):
+        for row in rows:
+            run.add(row, tracker)
         if watch is not None:
-            watch.start(part, models)
-        detected = detect_images(context.quiet(), models, images, len(images), score, candidates=False)
-        run.skipped += detected.skipped
-        for frame in part:
-            first, second = (detected.inferences.get((model.digest, frame.image.digest)) for model in models)
-            if first is not None and second is not None:
-                run.add(frame, first.detections.above(score), second.detections.above(score), tracker)
-        if watch is not None:
-            watch.finish()
-        context.progress.advance(len(run.frames), max(total, len(run.frames)))
+            watch.examine([row for row in rows if isinstance(row, RanFrame)])
+        context.progress.advance(len(run.frames), max(expected, len(run.frames)))
         if len(run.frames) >= MAX_FRAMES:
             run.skipped.append(f"Only the first {MAX_FRAMES:,} frames were run; --every 2 covers twice the time.")
             break
@@ -205,6 +200,17 @@ def video(
     return result if watch is None else replace(result, out_of_range=watch.result())
 
 
+def _first_images(
+    context: Context, path: Path, files: Sequence[Path] | None, every: int
+) -> Sequence[EncodedImage] | ImageFiles:
+    """Some of the first frames as images, to find out unknown settings. Raises ImageError."""
+    if files is not None:
+        return ImageFiles(tuple(files[:FIRST]))
+    check_video(path)
+    frames = context.wait(context.engine.submit(read_frames, str(path.resolve()), 0, FIRST, every))
+    return [frame.image for frame in frames]
+
+
 class _Run:
     """The results of the frames that were run so far."""
 
@@ -214,9 +220,20 @@ class _Run:
         self._counts: list[tuple[int, int]] = []
         self._score, self._names = score, names
 
-    def add(self, frame: Frame, reference: Detections, variant: Detections, tracker: Tracker) -> None:
-        tracker.add(reference, variant)
-        counts = agreed(reference, variant, self._score)
+    def add(self, row: RanFrame | ImageError, tracker: Tracker) -> None:
+        """Add a frame if both models could run it, else the reason why not."""
+        if isinstance(row, ImageError):
+            self.skipped.append(str(row))
+            return
+        answers = [row.answers[number] for number in range(len(self._names))]
+        errors = zip(self._names, answers, strict=True)
+        self.skipped += [f"{name} on {row.name}: {one}" for name, one in errors if isinstance(one, QvizError)]
+        first, second = answers
+        if isinstance(first, Inference) and isinstance(second, Inference):
+            self._add(row, first.detections.above(self._score), second.detections.above(self._score), tracker)
+
+    def _add(self, frame: RanFrame, reference: Detections, variant: Detections, tracker: Tracker) -> None:
+        counts = tracker.add(reference, variant), len(reference) + len(variant)
         self._counts.append(counts)
         agreements = None if counts[1] == 0 else 1.0, agreement_of(np.array([counts]))
         models = zip(self._names, (reference, variant), agreements, strict=True)
@@ -271,42 +288,6 @@ def _summary(name: str, number: int, tracks: Sequence[OpenTrack], seconds: float
         jitter=sum(row.jitter for row in rows) / triples if triples else None,
         size_jitter=sum(row.size_jitter for row in rows) / triples if triples else None,
     )
-
-
-def _parts(context: Context, path: Path, every: int, rate: float) -> Iterator[tuple[list[Frame], int]]:
-    """Yield (frames of the part, expected total number of frames or 0 if unknown).
-
-    The next part is decoded while the models run on the current one.
-    """
-    if path.is_dir():
-        yield from _folder_parts(context, path, every, rate)
-        return
-    check_video(path)
-    source = str(path.resolve())
-    job: Future[list[Frame]] = context.engine.submit(read_frames, source, 0, PART, every)
-    for number in counting(1):
-        part = context.wait(job)
-        if len(part) == PART:
-            job = context.engine.submit(read_frames, source, number * PART * every, PART, every)
-        if part:
-            yield part, 0
-        if len(part) < PART:
-            return
-
-
-def _folder_parts(context: Context, folder: Path, every: int, rate: float) -> Iterator[tuple[list[Frame], int]]:
-    files = sorted(find_images([folder]), key=lambda path: natural(path.name))[::every]
-    for start in range(0, len(files), PART):
-        part = []
-        images = [EncodedImage(file.name, file.read_bytes()) for file in files[start : start + PART]]
-        jobs = [context.engine.submit(brightness_of, image) for image in images]
-        for offset, (image, job) in enumerate(zip(images, jobs, strict=True)):
-            index = (start + offset) * every
-            try:
-                part.append(Frame(index, index / rate, context.wait(job), image))
-            except ImageError:
-                continue
-        yield part, len(files)
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:

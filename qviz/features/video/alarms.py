@@ -8,16 +8,15 @@ grow with the length of the clip.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import Future
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from qviz.context import Context
-from qviz.datasets.video import Frame
 from qviz.errors import ImageError
 from qviz.features.corruption_sweep.out_of_range import NO_RANGES, RangeReach, has_ranges, rank_images, reach_job
 from qviz.features.detection.models import LoadedModel
 from qviz.features.layer_error import pair_of
+from qviz.features.video.frames import RanFrame
 
 MAX_EXAMINED = 120
 SECONDS_BETWEEN = 1.0
@@ -40,35 +39,29 @@ class RangeWatch:
         remarks: A sentence if the variant has no calibrated ranges.
     """
 
-    def __init__(self, context: Context) -> None:
-        self.remarks: list[str] = []
-        self._context, self._variant = context, ""
+    def __init__(self, context: Context, models: Sequence[LoadedModel]) -> None:
+        reference, variant = models
+        can_examine = has_ranges(reference, variant)
+        self.remarks = [] if can_examine else [f"{variant.name}: {NO_RANGES}"]
+        self._pair = pair_of(reference, variant) if can_examine else None
+        self._context, self._variant = context, variant.name
         self._step, self._next = SECONDS_BETWEEN, 0.0
-        self._frames: list[Frame] = []
-        self._jobs: list[Future[tuple[RangeReach, ...]]] = []
         self._rows: list[tuple[int, float, str, tuple[RangeReach, ...]]] = []
 
-    def start(self, frames: Sequence[Frame], models: Sequence[LoadedModel]) -> None:
-        """Start examining the frames that are due, among these consecutive ones. models: the reference, the variant."""
-        reference, variant = models
-        if not has_ranges(reference, variant):
-            self.remarks = [f"{variant.name}: {NO_RANGES}"]
-            return
-        pair, self._variant = pair_of(reference, variant), variant.name
+    def examine(self, frames: Iterable[RanFrame]) -> None:
+        """Examine the frames that are due, among these consecutive ones with an image. Raises Cancelled."""
+        jobs = []
         for frame in frames:
-            if frame.seconds >= self._next:
+            if self._pair is not None and frame.image is not None and frame.seconds >= self._next:
                 self._next = frame.seconds + self._step
-                self._frames.append(frame)
-                self._jobs.append(self._context.engine.submit(reach_job, pair, frame.image))
-
-    def finish(self) -> None:
-        """Wait until all frames that `start` has queued are examined. Raises Cancelled."""
-        for frame, job in zip(self._frames, self._jobs, strict=True):
+                jobs.append(
+                    (frame, frame.image.digest, self._context.engine.submit(reach_job, self._pair, frame.image))
+                )
+        for frame, digest, job in jobs:
             try:
-                self._rows.append((frame.index, frame.seconds, frame.image.digest, self._context.wait(job)))
+                self._rows.append((frame.index, frame.seconds, digest, self._context.wait(job)))
             except ImageError:
                 continue  # detection reports it
-        self._frames, self._jobs = [], []
         while len(self._rows) > MAX_EXAMINED:
             self._rows, self._step = self._rows[::2], 2 * self._step
 

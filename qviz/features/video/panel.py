@@ -123,7 +123,7 @@ def _frame(here: Page, clip: VideoFile, result: VideoResult) -> None:
     st.image(frame.image.data, caption=f"{row.seconds:.2f} s, brightness {row.brightness:.0f}; objects: {counts}")
 
     def load() -> None:
-        image = EncodedImage(f"{Path(clip.name).stem[:60]}_{frame.index:06d}.jpg", frame.image.data)
+        image = EncodedImage(f"{Path(clip.name).stem[:60]}_{frame.index:06d}.png", frame.image.data)
         loaded = workspace.keep(here.workspace.with_images([image]))
         view.change(image=loaded.images[0].name)
 

@@ -125,8 +125,11 @@ class Tracker:
         self._active: list[OpenTrack] = []
         self._ended: list[OpenTrack] = []
 
-    def add(self, reference: Detections, variant: Detections) -> None:
-        """Add the detections of the next frame. All of them must be at or above the confidence threshold."""
+    def add(self, reference: Detections, variant: Detections) -> int:
+        """Add the detections of the next frame, and return how many objects both models report as the same class.
+
+        All detections must be at or above the confidence threshold.
+        """
         position = self._position
         still_active: list[OpenTrack] = []
         for track in self._active:
@@ -140,6 +143,7 @@ class Tracker:
                 self._active.append(track)
             track.add(position, observation)
         self._position += 1
+        return sum(all(box is not None for box in observation.boxes) for observation in observations)
 
     def finish(self) -> list[OpenTrack]:
         """End all open tracks, and return all tracks sorted by their first frame."""

@@ -13,7 +13,7 @@ import pytest
 import qviz
 from qviz.engine import LocalEngine
 from qviz.errors import ModelError
-from qviz.features.reporting.study import studied_models
+from qviz.features.reporting.studied_models import studied_models
 from qviz.session import Session
 from tests.conftest import Sample
 
