@@ -114,15 +114,26 @@ def suppress(candidates: Detections, iou: float, max_detections: int) -> Detecti
     Returns at most `max_detections` detections by falling score. It stops once there are as many.
     """
     candidates = candidates.by_score()[:MAX_CANDIDATES]
-    members = {class_id: np.flatnonzero(candidates.class_ids == class_id) for class_id in set(candidates.class_ids)}
-    survivors: list[int] = []
-    alive = np.ones(len(candidates), bool)
-    for best, class_id in enumerate(candidates.class_ids):
-        if len(survivors) == max_detections:
+    survivors = np.zeros(0, int)
+    for start in range(0, len(candidates), BLOCK):
+        if len(survivors) >= max_detections:
             break
-        if alive[best]:
-            survivors.append(best)
-            rivals = members[class_id]
-            worse = rivals[alive[rivals] & (rivals > best)]
-            alive[worse] = candidates[[best]].overlaps(candidates[worse])[0] <= iou
-    return candidates[survivors]
+        block = np.arange(start, min(start + BLOCK, len(candidates)))
+        free = block[~_rivals(candidates[survivors], candidates[block], iou).any(axis=0)]
+        rivals = np.triu(_rivals(candidates[free], candidates[free], iou), 1)
+        alive = np.ones(len(free), bool)
+        for row in range(len(free)):
+            if alive[row]:
+                alive &= ~rivals[row]
+        survivors = np.concatenate([survivors, free[alive]])
+    return candidates[survivors[:max_detections]]
+
+
+BLOCK = 128
+"""Number of candidates whose overlaps are computed at once."""
+
+
+def _rivals(first: Detections, second: Detections, iou: float) -> np.ndarray:
+    """(n, m) whether two detections have the same class and an IoU above `iou`."""
+    same: np.ndarray = first.class_ids[:, None] == second.class_ids[None]
+    return same & ~(first.overlaps(second) <= iou)
