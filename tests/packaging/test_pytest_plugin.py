@@ -17,6 +17,7 @@ from qviz.features.accuracy.power import images_to_decide, power_sentence
 from qviz.pytest_plugin import assert_quantized
 from qviz.structures import Loss
 from tests.conftest import ROOT, Sample
+from tests.features.exporting.sarif_schema import schema_errors
 
 TESTS = """
 import pytest
@@ -100,7 +101,9 @@ def test_the_summary_has_a_page_for_each_call(outcome: tuple[Path, str]) -> None
 
 def test_failed_gates_are_alerts_and_the_worst_images_are_pictures(outcome: tuple[Path, str]) -> None:
     folder, _ = outcome
-    runs = json.loads((folder / "alerts.sarif").read_text())["runs"]
+    alerts = json.loads((folder / "alerts.sarif").read_text())
+    assert schema_errors(alerts) == []
+    runs = alerts["runs"]
     assert len(runs) == 4
     rows = [row for run in runs for row in run["results"] if row["level"] == "error"]
     wrong = next(row for row in rows if "int8_wrong_range" in row["message"]["text"])

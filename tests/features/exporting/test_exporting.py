@@ -18,6 +18,7 @@ from qviz.features.exporting.text import worst_table
 from qviz.session import Session
 from qviz.structures import Dataset
 from qviz.ui.demo import FOLDER, MODELS
+from tests.features.exporting.sarif_schema import schema_errors
 
 
 @pytest.fixture(scope="module")
@@ -103,11 +104,16 @@ def test_evaluate_writes_alerts_and_the_worst_images(tmp_path: Path, monkeypatch
     files = [word if word.startswith("--") else str(tmp_path / word) for word in files]
     with pytest.raises(SystemExit, match="1"):
         main([*words, "--max-ap-loss", "0.01", *files])
-    (run,) = json.loads((tmp_path / "a.sarif").read_text())["runs"]
+    alerts = json.loads((tmp_path / "a.sarif").read_text())
+    assert schema_errors(alerts) == []
+    (run,) = alerts["runs"]
     levels = {row["ruleId"]: row["level"] for row in run["results"]}
     assert levels == {"ap-loss": "error", "shared-concat-scale": "warning"}
     assert {rule["id"] for rule in run["tool"]["driver"]["rules"]} == set(levels)
     (location,) = run["results"][0]["locations"]
     assert location["physicalLocation"]["artifactLocation"]["uri"] == MODELS[1]
+    run["results"][0]["level"] = "fatal"
+    (error,) = schema_errors(alerts)
+    assert error == "$.runs[0].results[0].level: 'fatal' is not one of ['none', 'note', 'warning', 'error']"
     assert len(list((tmp_path / "worst").iterdir())) == 6
     assert "`worst/worst_06.jpg`" in (tmp_path / "s.md").read_text()
