@@ -18,7 +18,7 @@ from qviz.features.layer_error import LayerErrors
 from qviz.features.what_if import panel as naming
 from qviz.formatting import plural, shortened
 from qviz.structures.operators import orders_text
-from qviz.ui import clicks, page
+from qviz.ui import clicks, page, view
 from qviz.ui.page import Page
 
 REQUEST = "qviz_layers_request"
@@ -46,6 +46,8 @@ def show(here: Page, variant: LoadedModel, errors: LayerErrors, selected: Sequen
     text = _selection_text(here, selected, orders)
     if not orders:
         page.small_text(text)
+        tabs = {**view.current().tabs, "Variants": "Build"}
+        page.link("pages/variants.py", "Recalibrate instead: Variants, Build →", tabs=tabs)
         return
     left, *columns = st.columns([4, 3, 3], vertical_alignment="center", gap="small")
     with left:
@@ -108,9 +110,8 @@ def _selection_text(here: Page, selected: Sequence[int], orders: Sequence[int]) 
     if not missing:
         return text
     which = "It has" if len(selected) == 1 else f"{missing} of them {'has' if missing == 1 else 'have'}"
-    advice = "" if orders else " Recalibrate instead: Variants, Build."
     name = here.loaded.name(here.loaded.reference)
-    return f"{text} {which} no partner in {name} and cannot be kept in float or 16 bits.{advice}"
+    return f"{text} {which} no partner in {name} and cannot be kept in float or 16 bits."
 
 
 def _description(choice: Choice, action: str, orders: Sequence[int]) -> str:
