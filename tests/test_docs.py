@@ -19,12 +19,17 @@ from qviz.ui.demo import FOLDER
 from tests.conftest import ROOT
 
 DOCS = ROOT / "docs"
-TUTORIALS = ("inspect", "diagnose", "cure", "gate", "present")
+TUTORIALS = ("inspect", "diagnose", "on_call", "cure", "gate", "present")
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.M | re.S)
 STATUS = re.compile(r"\s+# status (\d)$")
 SAYS = {
     "inspect": ("12", "concatenates scores and boxes on one scale"),
     "diagnose": ("In float, operators 39-51 bring back 100% of the lost agreement.", "Build it again with 16-bit"),
+    "on_call": (
+        "in 25% of their frames with squares_int8.tflite, in 83% with squares_float32.tflite",
+        "They agree least in second 3 (agreement 0.00). It is dark there",
+        "most at operator 49 (CONCATENATION; 47 in the reference)",
+    ),
     "cure": ("cured.tflite", "1.000"),
     "gate": ("failed by squares_int8.tflite", "gate: at most 2.0 AP points lost: passed"),
     "present": ("report.html", "card.md", "6 images as pictures"),
