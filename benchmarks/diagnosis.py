@@ -2,7 +2,8 @@
 
     python -m benchmarks.diagnosis                                    the bundled sample
     python -m benchmarks.diagnosis planted                            faults planted in a small detector
-    python -m benchmarks.diagnosis MODELS IMAGES CALIBRATION          folders of models, images, calibration images
+    python -m benchmarks.diagnosis MODELS IMAGES CALIBRATION [VARIANT...]     folders of models, images, calibration
+                                                                      images; by default all variants
 
 Half of the images are used for the diagnosis, and the built file is measured on the other half. Each pair gives a row
 of the table in docs/diagnosis.md. A pair whose files are missing is left out.
@@ -13,16 +14,19 @@ from __future__ import annotations
 import resource
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import qviz
+from qviz.features.building.source import with_associated_files
 from qviz.features.diagnosis.result import Plan
 from qviz.features.diagnosis.text import best_cure, brings_back, estimate
 from qviz.formatting import score
 from qviz.structures.operators import orders_text
+from qviz.tflite.schema import read_graph
+from qviz.tflite.unfold import unfolded
 from tests.squares import Squares
 
 SAMPLE = Path(__file__).resolve().parent.parent / "sample_data"
@@ -37,6 +41,8 @@ PAIRS = (
     ("yolov8n_dynamic_range", "yolov8n_full_integer"),
     ("yolo26n_dynamic_range", "yolo26n_integer"),
 )
+UNFOLDED = ("yolov8n_dynamic_range", "yolo26n_dynamic_range")
+"""Files that are unfolded to float32, from which qviz builds int8 variants: yolov8n_int8, yolo26n_int8."""
 IMAGES = 24
 CALIBRATION = 24
 HEAD = ("variant", "lost", "cause", "comes back", "not a cause", "first cure", "predicted", "before → after", "CPU s")
@@ -102,31 +108,46 @@ def cpu_seconds() -> float:
     return sum(row.ru_utime + row.ru_stime for row in rows)
 
 
-def pairs(words: list[str], temporary: Path) -> list[Pair]:
-    """The pairs that the arguments of the command line select."""
+def built(source: Path, calibration: list[Path], folder: Path) -> tuple[Path, Path]:
+    """(float32 file, int8 file of qviz), both made from a file with compressed weights."""
+    data, name = source.read_bytes(), source.stem.removesuffix("_dynamic_range")
+    reference = folder / f"{name}_float32.tflite"
+    reference.write_bytes(with_associated_files(unfolded(data, read_graph(data)), data))
+    with qviz.open(reference, calibration=calibration) as session:
+        return reference, session.quantize("int8").save(folder / f"{name}_int8.tflite")
+
+
+def pairs(words: list[str], temporary: Path, only: list[str]) -> Iterator[Pair]:
+    """The pairs that the arguments of the command line select. only: names of variants of public models, or empty."""
     if words[:1] == ["planted"]:
         squares, settings = Squares(temporary), {"mean": 0, "std": 255}
         images = sorted(squares.images.iterdir())
         files = [(squares.model(first, "float32"), squares.model(second, bits)) for first, second, bits in PLANTED]
-        return [Pair(*two, images, images, settings) for two in files]
+        yield from (Pair(*two, images, images, settings) for two in files)
+        return
     if len(words) < 3:
         models, name = SAMPLE / "models", "ssdlite_mobilenet_v2_{}.tflite"
         folders = [sorted((SAMPLE / folder).iterdir()) for folder in ("images", "calibration")]
-        return [Pair(models / name.format("float32"), models / name.format(one), *folders) for one in SAMPLES]
+        yield from (Pair(models / name.format("float32"), models / name.format(one), *folders) for one in SAMPLES)
+        return
     folder, photos, views = map(Path, words[:3])
     chosen = sorted(photos.iterdir())[:IMAGES], sorted(views.iterdir())[:CALIBRATION]
-    paths = [(folder / f"{first}.tflite", folder / f"{second}.tflite") for first, second in PAIRS]
-    return [Pair(first, second, *chosen) for first, second in paths if first.exists() and second.exists()]
+    for names in PAIRS:
+        first, second = (folder / f"{name}.tflite" for name in names)
+        if first.exists() and second.exists() and (not only or second.stem in only):
+            yield Pair(first, second, *chosen)
+    for name in UNFOLDED:
+        source, variant = folder / f"{name}.tflite", name.replace("dynamic_range", "int8")
+        if source.exists() and (not only or variant in only):
+            yield Pair(*built(source, chosen[1], temporary), *chosen)
 
 
 def main() -> None:
     for words in (HEAD, ["---"] * len(HEAD)):
         print("| " + " | ".join(words) + " |", flush=True)
-    only = sys.argv[4:]
     with tempfile.TemporaryDirectory() as folder:
-        for pair in pairs(sys.argv[1:], Path(folder)):
-            if not only or pair.variant.stem in only:
-                print("| " + " | ".join(row(pair)) + " |", flush=True)
+        for pair in pairs(sys.argv[1:], Path(folder), sys.argv[4:]):
+            print("| " + " | ".join(row(pair)) + " |", flush=True)
 
 
 if __name__ == "__main__":

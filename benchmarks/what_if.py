@@ -1,5 +1,9 @@
 """Compare the agreement that *what if* predicts for sets of layers in float with that of files built in this way.
 
+    python -m benchmarks.what_if                               predicted and measured, on the bundled sample
+    python -m benchmarks.what_if REFERENCE VARIANT IMAGES      only the time of the usual sets and of the search, on 24
+                                                               images of a folder
+
 The sample's float32 file is quantized by litert-quantizer (static int8), completely and with each set left in float.
 The prediction only uses the completely quantized file. This is done twice: with a calibration on photographs, and on
 photographs in half their range of values, so that there is a loss to recover.
@@ -14,7 +18,9 @@ import io
 import logging
 import os
 import re
+import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -22,6 +28,8 @@ from typing import Any
 
 import numpy as np
 
+import qviz
+from benchmarks.diagnosis import IMAGES, cpu_seconds
 from qviz.datasets.files import find_images, load_images
 from qviz.datasets.images import read_image
 from qviz.engine import LocalEngine, importing
@@ -30,6 +38,7 @@ from qviz.features.detection.models import LoadedModel
 from qviz.features.what_if import FloatSet
 from qviz.features.what_if.sets import Orders, with_conversions
 from qviz.session import Session
+from qviz.structures.dataset import spread
 from qviz.tflite.constants import operator_weights
 from qviz.tflite.inputs import fill, input_spec
 from qviz.tflite.pairing import pair_layers
@@ -155,7 +164,22 @@ def _line(label: str, row: FloatSet, truth: Summary) -> str:
     return f"{label:<30} {row.agreement:>9.3f} {truth.agreement:>9.3f} {gap:>+10.3f}   {deltas}"
 
 
+def speed(reference: Path, variant: Path, folder: Path) -> None:
+    """Print how long the usual sets and the search take, with loading both models and starting the workers."""
+    start, before = time.perf_counter(), cpu_seconds()
+    images = spread(sorted(folder.iterdir()), IMAGES)
+    with qviz.open(reference, variant, images=images, cache=False) as session:
+        result = session.what_if()
+    seconds = time.perf_counter() - start
+    used = cpu_seconds() - before  # the workers' time counts once they have ended
+    print(f"{variant.stem}: {len(result.sets)} sets, {result.images} images, {os.cpu_count()} cores")
+    print(f"{used:.1f} s of processor time; {seconds:.1f} s at a load of {os.getloadavg()[0]:.1f}")
+
+
 def main() -> None:
+    if len(sys.argv) == 4 and sys.argv[1].endswith(".tflite"):
+        speed(*map(Path, sys.argv[1:]))
+        return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with tempfile.TemporaryDirectory() as folder, LocalEngine(warm_up=importing("qviz.detector")) as engine:
         compare(engine, Path(folder), "calibrated on photographs", 1.0, 0.0)
