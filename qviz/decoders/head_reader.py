@@ -21,7 +21,7 @@ class HeadReader:
     Attributes:
         name: The name of the decoder.
         tensors: Indices of the tensors that the decoder reads, outputs first. A run need not provide the inner ones.
-        inner: The tensors among them that are available only if a run preserves all tensors.
+        inner: The tensors among them that are neither outputs nor constants.
     """
 
     def __init__(self, graph: Graph, settings: Settings, width: int, height: int) -> None:
@@ -34,7 +34,7 @@ class HeadReader:
         self._width, self._height = width, height
 
     def needs_inner(self, candidates: bool) -> bool:
-        """Whether a run must preserve all tensors, which makes it 10 % slower."""
+        """Whether a run must give out the inner tensors as well."""
         return bool(self.inner) and (candidates or self.name not in CANDIDATES_ONLY)
 
     def decode(self, tensors: Mapping[int, np.ndarray], score: float, floor: float = CANDIDATE_FLOOR) -> Decoded:

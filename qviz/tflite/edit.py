@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as fb
 
 from qviz.tflite.cutter import AlignedBuilder
+
+OUTPUTS_FIELD = 8
+"""Position of `SubGraph.outputs` in the table's list of fields, in bytes (`schema_py_generated.SubGraph.Outputs`)."""
 
 
 def unpacked(data: bytes) -> Any:
@@ -25,6 +30,23 @@ def packed(model: Any) -> bytes:
     builder = AlignedBuilder(1 << 20)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+def with_outputs(data: bytes, tensors: Sequence[int]) -> bytes:
+    """The file with further tensors of the main subgraph as its last outputs.
+
+    Nothing is unpacked: a longer list of outputs is appended to the file, and the subgraph then refers to that list.
+    Raises ValueError if the subgraph has no list of outputs.
+    """
+    graph = fb.Model.GetRootAs(data).Subgraphs(0)
+    offset = graph._tab.Offset(OUTPUTS_FIELD)
+    if not offset:
+        raise ValueError("the main subgraph has no outputs")
+    reference, end = graph._tab.Pos + offset, -(-len(data) // 4) * 4
+    outputs = [*(graph.Outputs(position) for position in range(graph.OutputsLength())), *tensors]
+    listed = struct.pack(f"<I{len(outputs)}i", len(outputs), *outputs)
+    parts = data[:reference], struct.pack("<I", end - reference), data[reference + 4 :], bytes(end - len(data)), listed
+    return b"".join(parts)
 
 
 def without_unused(model: Any) -> Any:

@@ -15,6 +15,7 @@ from ai_edge_litert import schema_py_generated as fb
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from qviz.errors import ModelError
+from qviz.tflite.edit import with_outputs
 
 KERNELS = {
     "default": OpResolverType.AUTO,
@@ -36,8 +37,10 @@ class Runner:
 
     Args:
         threads: Number of threads of the interpreter.
-        keep_all: Whether inner tensors are preserved, so that `tensor` can read them.
+        keep_all: Whether all inner tensors are preserved, so that `tensor` can read them.
         kernels: A name in `KERNELS`.
+        inner: Inner tensors that `tensor` can read even without `keep_all`, which needs about twice the memory.
+            The file runs with these as further outputs; the values of all tensors are the same bit for bit.
 
     Attributes:
         milliseconds: Duration of the last run.
@@ -47,11 +50,20 @@ class Runner:
         ModelError: TensorFlow Lite cannot prepare the file.
     """
 
-    def __init__(self, data: bytes, threads: int = 1, keep_all: bool = True, kernels: str = "default") -> None:
+    def __init__(
+        self,
+        data: bytes,
+        threads: int = 1,
+        keep_all: bool = True,
+        kernels: str = "default",
+        inner: Sequence[int] = (),
+    ) -> None:
         try:
+            data = with_outputs(data, inner) if inner and not keep_all else data
             self._interpreter, self.reference_kernels = _prepare(data, threads, keep_all, kernels)
             self._inputs = [detail["index"] for detail in self._interpreter.get_input_details()]
-            self._outputs = [detail["index"] for detail in self._interpreter.get_output_details()]
+            outputs = [detail["index"] for detail in self._interpreter.get_output_details()]
+            self._outputs = outputs if keep_all else outputs[: len(outputs) - len(inner)]
         except UnicodeDecodeError as error:
             raise ModelError(
                 "cannot be run by TensorFlow Lite: an input or output has a name that is not text."

@@ -6,6 +6,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from qviz.errors import ModelError
 from qviz.tflite.runner import Runner
+from qviz.tflite.schema import read_graph
 from tests.conftest import Sample
 from tests.tflite.files import code, operator, packed, relu, tensor
 
@@ -38,6 +39,17 @@ def test_outputs_equal_the_plain_interpreter_bit_for_bit(name: str, sample: Samp
     outputs = Runner(data).run([values])
     for detail, output in zip(plain.get_output_details(), outputs, strict=True):
         assert output.tobytes() == plain.get_tensor(detail["index"]).tobytes()
+
+
+@pytest.mark.parametrize("name", ["float16", "int8"])
+def test_chosen_inner_tensors_are_those_of_a_run_that_preserves_all(name: str, sample: Sample) -> None:
+    data = sample.models[name].read_bytes()
+    graph = read_graph(data)
+    inner = [op.outputs[0] for op in graph.ops[::20] if op.outputs[0] not in graph.outputs]
+    values = np.random.default_rng(0).uniform(-1, 1, (1, 300, 300, 3)).astype(np.float32)
+    every, chosen = Runner(data), Runner(data, keep_all=False, inner=inner)
+    assert [one.tobytes() for one in every.run([values])] == [one.tobytes() for one in chosen.run([values])]
+    assert [every.tensor(one).tobytes() for one in inner] == [chosen.tensor(one).tobytes() for one in inner]
 
 
 def test_inner_tensors_can_be_read() -> None:
