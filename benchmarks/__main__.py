@@ -15,6 +15,8 @@ ALL = (
     "video",
     "intervals",
     "memory",
+    "many_images",
+    "dask_cluster",
     "robustness",
     "live_slider",
     "network_picture",
