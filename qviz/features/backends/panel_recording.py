@@ -21,7 +21,7 @@ STATE = "qviz_recording"
 
 def drop_zone() -> None:
     """Draw the drop zone. Its file stays in the session when the user switches pages, until another is dropped."""
-    with uploads.zone_of("recording", "Drop what device read --tensors wrote"):
+    with uploads.zone_of("recording", "Drop the file that qviz device read --tensors wrote"):
         uploaded = st.file_uploader("Tensors that a device recorded", type=["zip"], key="recording-file")
     if uploaded is not None:
         data = uploaded.getvalue()
