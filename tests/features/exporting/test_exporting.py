@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,6 +88,25 @@ def test_fiftyone_reads_its_format(session: Session, tmp_path: Path) -> None:
     assert {name: len(objects) for name, objects in loaded.items()} == {
         name: len(objects) for name, objects in labels["labels"].items()
     }
+
+
+def test_fiftyone_opens_the_dataset_with_all_attributes(session: Session, tmp_path: Path) -> None:
+    """Needs FiftyOne and its database, whose address is in FIFTYONE_DATABASE_URI."""
+    if "FIFTYONE_DATABASE_URI" not in os.environ:
+        pytest.skip("no database for FiftyOne: set FIFTYONE_DATABASE_URI")
+    fiftyone = pytest.importorskip("fiftyone")
+    result = session.export(form="fiftyone")
+    dataset = fiftyone.Dataset.from_dir(
+        str(result.save(tmp_path / "fiftyone")), dataset_type=fiftyone.types.FiftyOneImageDetectionDataset
+    )
+    objects = [row for sample in dataset for row in sample["ground_truth"].detections]
+    lost = [row for row in objects if row["change"] == "lost"]
+    assert len(dataset) == len(result.images) == 8 and len(lost) == 12
+    assert {row["model"] for row in objects} == {"reference", "variant"}
+    assert all(row["lost_because"] for row in lost)
+    shifted = dataset.filter_labels("ground_truth", fiftyone.ViewField("change") == "shifted")
+    deltas = [row["score_delta"] for sample in shifted for row in sample["ground_truth"].detections]
+    assert deltas and all(-1 <= delta <= 1 for delta in deltas)
 
 
 def test_a_folder_with_files_is_left_alone(session: Session, tmp_path: Path) -> None:
