@@ -7,6 +7,14 @@ from playwright.sync_api import expect
 from tests.browser.conftest import Visit
 from tests.browser.test_address import menu
 
+OUTSIDE_OF_ROW = """tray => {
+  const link = tray.querySelector('[data-testid="stPageLink"]');
+  link.querySelector("p").textContent = "a long title ".repeat(6);
+  const row = link.closest('[data-testid="stHorizontalBlock"]').getBoundingClientRect();
+  return link.getBoundingClientRect().bottom - row.bottom;
+}"""
+"""How far a title of several lines reaches below its row, in pixels."""
+
 
 def test_a_job_is_cancelled_from_another_page_and_its_form_is_as_it_was(visit: Visit) -> None:
     visit.open("/variants?tab=Calibration")
@@ -19,6 +27,7 @@ def test_a_job_is_cancelled_from_another_page_and_its_form_is_as_it_was(visit: V
     menu(visit, "Glossary")
     tray = page.locator(".st-key-qviz-tray")
     tray.get_by_role("link", name="Calibration lab: int8").wait_for()
+    assert tray.evaluate(OUTSIDE_OF_ROW) <= 0, "a title of several lines lies over the next row"
     tray.get_by_role("button", name="✕").first.click()
     expect(tray).to_have_count(0)
     menu(visit, "Variants")
