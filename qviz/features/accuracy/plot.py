@@ -182,7 +182,7 @@ def variant_losses(losses: Mapping[str, Loss], colours: Sequence[str]) -> go.Fig
             "<extra></extra>",
         )
     figure.add_vline(x=0, line={"width": 1, "color": GREY})
-    figure.update_xaxes(title="AP points lost (right is worse)")
+    figure.update_xaxes(title="AP points lost")
     figure.update_yaxes(autorange="reversed", automargin=True, ticklabelstandoff=6, showgrid=False)
     return figure.update_layout(height=86 + 34 * max(len(losses), 1), margin=margin(right=16), showlegend=False)
 
