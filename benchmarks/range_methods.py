@@ -6,7 +6,8 @@ TensorFlow          the calibrator and the quantizer that TFLiteConverter runs, 
 The models are the sample and, if it exists, those of the folder beside the project (float16 and dynamic-range files are
 unfolded to float32 first). They are calibrated on COCO train images and measured on COCO val images, or on the sample's
 images if there are no others. Even a 1 % wider input range changes the AP of 80 images by up to a point, so differences
-within the intervals mean nothing. `QVIZ_MODELS=sample,yolox` chooses models, `QVIZ_IMAGES=40,80` the numbers of images.
+within the intervals mean nothing. `QVIZ_MODELS=sample,yolox` chooses models, `QVIZ_IMAGES=40,80` the numbers of images,
+and `QVIZ_FIRST=40` the first calibration image, for a second set of them.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ CASES = {
 NAMES = os.environ.get("QVIZ_MODELS", ",".join(CASES)).split(",")
 COUNTS = [int(count) for count in os.environ.get("QVIZ_IMAGES", "40,80").split(",")]
 """Number of images to calibrate on, and number of images to measure on."""
+FIRST = int(os.environ.get("QVIZ_FIRST", "0"))
+"""Position of the first calibration image."""
 
 
 def images() -> tuple[list[EncodedImage], Dataset]:
@@ -57,7 +60,8 @@ def images() -> tuple[list[EncodedImage], Dataset]:
         few = replace(scenes, images=scenes.images[: COUNTS[1]])
         return list(load_images([SAMPLE / "calibration"]))[: COUNTS[0]], few
     train, val = (read_coco(COCO / f"instances_{part}2017.json", COCO / "images") for part in ("train", "val"))
-    return [image.encoded() for image in train.images[: COUNTS[0]]], replace(val, images=val.images[: COUNTS[1]])
+    calibration = [image.encoded() for image in train.images[FIRST : FIRST + COUNTS[0]]]
+    return calibration, replace(val, images=val.images[: COUNTS[1]])
 
 
 def float32(path: Path) -> bytes:

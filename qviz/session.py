@@ -304,8 +304,7 @@ class Session(VariantAnalyses):
         score: float = AP_SCORE,
         integers_only: bool = False,
         report_dataset: Source | None = None,
-        max_cycles: int | None = None,
-        npu: str = "",
+        **limits: Any,
     ) -> Rescue:
         """Search for the smallest or fastest variant within a budget; each candidate is built and measured.
 
@@ -315,9 +314,10 @@ class Session(VariantAnalyses):
             prefer: What to minimise: `size` or `latency`.
             recipes, tries: Recipes to try, by default all that are suitable; maximum number of candidates.
             integers_only: Try only recipes with integer activations, and keep no operator in float.
-            max_cycles: With `integers_only`, the maximum cycles on the Arm accelerator `npu`, as Vela estimates them.
-            report_dataset: Annotated images for the report; then the search uses all images of the dataset. Its images
-                are looked for in the same folder as the dataset's.
+            report_dataset: Images for the report, from the folder of the dataset's, which is then all for the search.
+            limits: `max_cycles` of one image on the Arm accelerator `npu`, as Vela estimates them (`integers_only`);
+                `max_size` of the file, in bytes or times plain int8, such as `1.02x`; `max_wide_operators`, the largest
+                number of operators in 16 bits. With one of the last two, the best file within them is chosen.
 
         Returns:
             Every candidate; `result.data` is the best file, and `result.save("small.tflite")` writes it.
@@ -325,7 +325,7 @@ class Session(VariantAnalyses):
         from qviz.features.rescuing import Budget, Request, rescue
 
         choices = prefer, tuple(recipes), tries, score, integers_only
-        request = Request(Budget.of(max_ap_loss, min_agreement, max_cycles, npu), *choices)
+        request = Request(Budget.of(max_ap_loss, min_agreement, **limits), *choices)
         given = self.calibration_of(calibration)
         data = self.dataset_of(dataset, dataset_images, images)
         others = None if report_dataset is None else self.dataset_of(report_dataset, dataset_images)

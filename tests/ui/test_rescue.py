@@ -52,6 +52,34 @@ def test_too_few_images_are_explained(app: AppTest) -> None:
     assert not app.button(key="rescue-start").disabled
 
 
+def test_limits_of_the_file_belong_to_a_search_in_integers(app: AppTest) -> None:
+    assert not [field for field in app.text_input if field.key == "rescue-size"]
+    app.toggle(key="rescue-integers").set_value(True).run()
+    app.text_input(key="rescue-size").set_value("2 MB").run()
+    assert any("'2 MB' is not a size of a file" in text.value for text in app.text)
+    app.text_input(key="rescue-size").set_value("1.02x").run()
+    assert not app.button(key="rescue-start").disabled
+    app.toggle(key="rescue-integers").set_value(False).run()
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_cycles_on_an_npu_need_vela(app: AppTest, installed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Vela, its install command stands where the accelerator is chosen."""
+    missing = {"vela": () if installed else ("ethosu",)}
+    monkeypatch.setattr("qviz.optional.missing_modules", lambda name: missing.get(name, ()))
+    app.toggle(key="rescue-integers").set_value(True).run()
+    choices = [field for field in app.selectbox if field.key == "rescue-npu"]
+    assert len(choices) == installed
+    assert any("vela" in caption.value for caption in app.caption) is not installed
+    if installed:
+        choices[0].set_value("ethos-u55-256").run()
+        app.number_input(key="rescue-cycles").set_value(5_000_000).run()
+        assert not app.exception and not app.error
+        assert not app.button(key="rescue-start").disabled
+        app.selectbox(key="rescue-npu").set_value("").run()
+    app.toggle(key="rescue-integers").set_value(False).run()
+
+
 def test_a_search_continues_while_another_page_is_open(app: AppTest) -> None:
     app.number_input(key="rescue-limit-agreement").set_value(0.8).run()
     app.multiselect(key="rescue-recipes").set_value(["int8"]).run()
@@ -63,6 +91,8 @@ def test_a_search_continues_while_another_page_is_open(app: AppTest) -> None:
     table = next(frame.value for frame in app.dataframe if "candidate" in frame.value)
     assert table["candidate"].iloc[0] == "int8" and table["budget"].iloc[0] == "over"
     assert "kept" in set(table["budget"])
+    contributions = next(frame.value for frame in app.dataframe if "without" in frame.value)
+    assert contributions["without"].iloc[0] == "float" and contributions["1 − agreement"].iloc[0] > 0.2
     assert f"--keep-operators {PLANTED} " in app.code[0].value
     assert [button.label.split(",")[0] for button in app.get("download_button")] == [
         "Download it",

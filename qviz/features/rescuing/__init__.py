@@ -28,7 +28,7 @@ from qviz.features.rescuing.candidates import Candidates, journal_of
 from qviz.features.rescuing.result import AP, LATENCY, SIZE, Budget, Chosen, ImageCounts, ReferenceFile, Rescue, Tried
 from qviz.features.rescuing.search import MAX_TRIES, Search
 from qviz.formatting import listed, plural
-from qviz.structures import Dataset, EncodedImage, file_digest
+from qviz.structures import Dataset, EncodedImage, Loss, file_digest
 
 __all__ = ["Budget", "Request", "Rescue", "halves", "rescue"]
 
@@ -206,13 +206,7 @@ def _on_report_half(
     context, budget = candidates.context, candidates.budget
     model = candidates.loaded(best.candidate, data)
     context.progress.step("Measuring the best candidate on the report half")
-    detected = report.detect(context, [model])
-    jobs = report.measure(context, candidates.reference), report.measure(context, model, detected)
-    first, second = (context.wait(job) for job in jobs)
-    if budget.measure == AP:
-        loss = mean_loss([first], [second], report.images)
-    else:
-        loss = mean_loss([first.in_agreement()], [second.in_agreement()], report.images)
+    first, second, loss = _measured_pair(candidates, model, report)
     within = loss.value is not None and loss.value <= budget.limit and not floods(first, second)
     return Chosen(
         best,
@@ -224,7 +218,21 @@ def _on_report_half(
         second.agreement,
         second.false_alarms,
         first.false_alarms,
+        loss_on_search=_measured_pair(candidates, model, candidates.search)[2],
     )
+
+
+def _measured_pair(
+    candidates: Candidates, model: LoadedModel, evaluator: Evaluator
+) -> tuple[Measurement, Measurement, Loss]:
+    """(the reference, the model, the model's loss with its interval) on the evaluator's images."""
+    context = candidates.context
+    detected = evaluator.detect(context, [model])
+    jobs = evaluator.measure(context, candidates.reference), evaluator.measure(context, model, detected)
+    first, second = (context.wait(job) for job in jobs)
+    if candidates.budget.measure == AP:
+        return first, second, mean_loss([first], [second], evaluator.images)
+    return first, second, mean_loss([first.in_agreement()], [second.in_agreement()], evaluator.images)
 
 
 def _check(reference: LoadedModel, calibration: Sequence[EncodedImage], request: Request) -> None:

@@ -17,11 +17,12 @@ from pathlib import Path
 from qviz.context import Context
 from qviz.engine import Engine
 from qviz.engine.code import code_digest
-from qviz.errors import Cancelled, QvizError
+from qviz.errors import Cancelled, QuantizeError, QvizError
 from qviz.features.accuracy.evaluator import Evaluator, Measurement, floods
 from qviz.features.building.build import start_building
 from qviz.features.building.calibration import Calibration, ImageRanges, calibration_of, measure_ranges
 from qviz.features.building.cures import BEFORE, mended, prepared
+from qviz.features.building.recipes import recipe_of
 from qviz.features.building.result import Built
 from qviz.features.building.source import Source
 from qviz.features.cost.measure import Subject, latency_job
@@ -31,12 +32,17 @@ from qviz.features.detection.models import LoadedModel, ModelSource, follow, loa
 from qviz.features.rescuing.few_images import FewImages
 from qviz.features.rescuing.result import AP, LATENCY, Budget, Candidate, Tried
 from qviz.features.rescuing.sets import Sets
+from qviz.formatting import plural
 from qviz.result import Misfit, decode, encode
 from qviz.store.journal import Journal
 from qviz.structures import EncodedImage, digest_of, digest_of_json
 
 ROUNDS, SECONDS = 40, 10.0
 """Maximum number of rounds and maximum seconds of a measurement of speed. A round runs reference and candidate once."""
+
+
+class OverLimit(QuantizeError):
+    """A candidate is larger, or has more operators in 16 bits, than the budget allows."""
 
 
 def _before(candidate: Candidate) -> tuple[str, ...]:
@@ -73,9 +79,11 @@ class Candidates:
     journal: Journal
     ranges: dict[str, Calibration] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    _plain_bytes: int | None = None
     _measured: dict[Candidate, Tried] = field(default_factory=dict)
     _sets: dict[Candidate, Sets] = field(default_factory=dict)
     _qualities: dict[Candidate, float] = field(default_factory=dict)
+    _cured: dict[Candidate, bytes] = field(default_factory=dict)
     _sources: dict[tuple[str, ...], Source] = field(default_factory=dict)
     _image_ranges: dict[tuple[str, ...], ImageRanges] = field(default_factory=dict)
     _few: FewImages | None = None
@@ -167,8 +175,14 @@ class Candidates:
         Raises Cancelled, ModelError, QuantizeError.
         """
         built = self.context.wait(job)
-        source = self._source_of(candidate)
-        return mended(self.context, self.builders, source, built, self.images, candidate.cures).data
+        if not candidate.cures:
+            return built.data
+        if candidate not in self._cured:  # a cure takes longer than all else, and its file is needed two or three times
+            source = self._source_of(candidate)
+            self._cured[candidate] = mended(
+                self.context, self.builders, source, built, self.images, candidate.cures
+            ).data
+        return self._cured[candidate]
 
     def loaded(self, candidate: Candidate, data: bytes) -> LoadedModel:
         """A built candidate as a model, with the settings of the reference. Raises ModelError, WorkerError."""
@@ -185,11 +199,33 @@ class Candidates:
             Cancelled: The search was cancelled. Other errors are reported in the `error` of the result.
         """
         tried = self._measured.get(candidate)
-        if tried is None or self._is_incomplete(tried):
-            tried = self._measured[candidate] = self._measure(candidate, data)
-            self.journal.add({"tried": encode(tried)})
+        try:
+            self._check_limits(candidate, None if tried is None else tried.bytes)
+            if tried is None or self._is_incomplete(tried):
+                tried = self._measured[candidate] = self._measure(candidate, data)
+                self.journal.add({"tried": encode(tried)})
+        except OverLimit as error:
+            return Tried(candidate, origin, error=str(error))
         within = self._keeps_objects(tried) and self._is_fast_enough(tried)
         return replace(tried, origin=origin, search_loss=self._loss(tried), within=within)
+
+    def _check_limits(self, candidate: Candidate, size: int | None) -> None:
+        """Raise OverLimit if a candidate exceeds a limit of the budget. size: of its file, None if it is not built."""
+        limit = self.budget.max_wide
+        if limit is not None:
+            whole = recipe_of(candidate.recipe).activation_bits == 16
+            if whole or len(candidate.wide_operators) > limit:
+                count = "All operators" if whole else plural(len(candidate.wide_operators), "operator")
+                raise OverLimit(f"{count} in 16 bits, where at most {limit} may be.")
+        allowed = self.budget.bytes_allowed(self._size_of_plain() if self.budget.is_relative else 0)
+        if size is not None and allowed is not None and size > allowed:
+            raise OverLimit(f"{size:,} bytes, where at most {allowed:,} may be.")
+
+    def _size_of_plain(self) -> int:
+        """Size of the plain int8 file in bytes. Raises the same errors as `build`."""
+        if self._plain_bytes is None:
+            self._plain_bytes = len(self.build(Candidate("int8")))
+        return self._plain_bytes
 
     def _is_incomplete(self, tried: Tried) -> bool:
         """Whether a measurement of an earlier run lacks what this budget needs."""
@@ -215,6 +251,7 @@ class Candidates:
         tried = Tried(candidate, "")
         try:
             data = data or self.build(candidate)
+            self._check_limits(candidate, len(data))
             tried = replace(tried, bytes=len(data), digest=digest_of(data))
             model = self.loaded(candidate, data)
             tried = replace(tried, scheme=str(model.scheme))
@@ -222,12 +259,12 @@ class Candidates:
             detected = self.search.detect(self.context, [model])
             measured = self.context.wait(self.search.measure(self.context, model, detected, resamples=0))
             tried = replace(tried, ap=measured.ap, agreement=measured.agreement, false_alarms=measured.false_alarms)
-            tried = replace(tried, floods=floods(self.reference_there, measured))
+            tried = replace(tried, floods=floods(self.reference_there, measured), quality=measured.soft_agreement)
             tried = replace(tried, speed=self._speed(model) if self.prefer == LATENCY else None)
             if self.budget.max_cycles is not None and self._keeps_objects(tried):
                 accelerator = self.budget.accelerator
                 tried = replace(tried, npu=accelerator, npu_cycles=npu_cost(model, accelerator).cycles)
-        except Cancelled:
+        except (Cancelled, OverLimit):
             raise
         except QvizError as error:
             tried = replace(tried, error=str(error))

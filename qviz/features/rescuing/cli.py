@@ -52,18 +52,34 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--integers-only", action="store_true", help="no operator in float: 16-bit activations for a few instead"
     )
+    _add_limits(parser)
+    parser.add_argument("--tries", type=int, default=60, metavar="N", help="maximum number of candidates (default 60)")
+    parser.add_argument(
+        "-o", "--output", type=options.OutputPath, required=True, metavar="FILE", help="the .tflite file to write"
+    )
+    options.add_common(parser, score=0.001, detects=True)
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-cycles",
         type=int,
         metavar="N",
         help="largest number of cycles of one image on --npu, as its compiler Vela estimates them (--integers-only)",
     )
-    parser.add_argument("--npu", metavar="NAME", default="", help="an Arm accelerator, e.g. ethos-u55-256")
-    parser.add_argument("--tries", type=int, default=60, metavar="N", help="maximum number of candidates (default 60)")
     parser.add_argument(
-        "-o", "--output", type=options.OutputPath, required=True, metavar="FILE", help="the .tflite file to write"
+        "--max-size",
+        default="",
+        metavar="SIZE",
+        help="largest file, in bytes or times the plain int8 file, e.g. 1.02x; the best one within it is chosen",
     )
-    options.add_common(parser, score=0.001, detects=True)
+    parser.add_argument(
+        "--max-wide-operators",
+        type=int,
+        metavar="N",
+        help="largest number of operators with 16-bit activations; the best file within it is chosen",
+    )
+    parser.add_argument("--npu", metavar="NAME", default="", help="an Arm accelerator, e.g. ethos-u55-256")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -83,6 +99,8 @@ def run(args: argparse.Namespace) -> int:
             integers_only=args.integers_only,
             max_cycles=args.max_cycles,
             npu=args.npu,
+            max_size=args.max_size,
+            max_wide_operators=args.max_wide_operators,
             score=args.score,
             report_dataset=args.report_dataset,
         )
@@ -122,11 +140,11 @@ def _print(result: Rescue, files: dict[str, str]) -> None:
     search = formatting.plural(result.images.search, "search image")
     print(f"\n{formatting.plural(len(result.tried), 'candidate')} on {search}:")
     cycles = [] if result.budget.max_cycles is None else ["NPU cycles"]
-    columns = ["candidate", "found by", "size", "loss", "agreement", "speed", *cycles, "budget"]
+    columns = ["candidate", "found by", "size", "loss", "agreement", "quality", "speed", *cycles, "budget"]
     output.print_table(columns, [_cells(row, result) for row in result.tried])
     if result.contributions:
         print("\nthe chosen candidate with one of its moves left out at a time, on the same images:")
-        moves = ["move", "operators", "size", "loss", "agreement"]
+        moves = ["move", "operators", "size", "loss", "agreement", "quality"]
         output.print_table(moves, [_contribution(row, result) for row in result.contributions])
     print(f"\n{files['file']}\n{files['command']}")
 
@@ -139,6 +157,7 @@ def _contribution(row: Contribution, result: Rescue) -> list[object]:
         formatting.megabytes(row.bytes),
         None if row.loss is None else write(row.loss),
         None if row.agreement is None else formatting.score(row.agreement),
+        None if row.quality is None else f"{row.quality:.3f}",
     ]
 
 
@@ -151,6 +170,7 @@ def _cells(row: Tried, result: Rescue) -> list[object]:
         formatting.megabytes(row.bytes),
         None if row.search_loss is None else write(row.search_loss),
         None if row.agreement is None else formatting.score(row.agreement),
+        None if row.quality is None else f"{row.quality:.3f}",
         None if row.speed is None else f"{row.speed:.2f}x",
         *([] if result.budget.max_cycles is None else [row.npu_cycles]),
         row.error[:MAX_ERROR] if row.error else "kept" if row.within else "floods" if row.floods else "",

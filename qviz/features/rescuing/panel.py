@@ -10,6 +10,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePath
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -21,6 +22,7 @@ from qviz.errors import QvizError
 from qviz.features.building import panel as build
 from qviz.features.building.recipes import RECIPES
 from qviz.features.building.source import float_model, source_of
+from qviz.features.cost import panel_npu
 from qviz.features.detection.models import LoadedModel
 from qviz.features.rescuing import MIN_IMAGES, Request, rescue
 from qviz.features.rescuing.plot import figure
@@ -28,6 +30,7 @@ from qviz.features.rescuing.result import AGREEMENT, AP, LATENCY, SIZE, Budget, 
 from qviz.features.rescuing.text import verdict
 from qviz.formatting import plural
 from qviz.structures import Dataset, EncodedImage
+from qviz.structures.operators import orders_text
 from qviz.ui import clicks, dataset_choice, jobs, page, workspace
 from qviz.ui.dataset_choice import Source
 from qviz.ui.jobs import Work
@@ -129,7 +132,7 @@ def _form(here: Page) -> Form | None:
         return None
     source, count = _choose_data(sources)
     left, middle, right = st.columns([3, 2, 3])
-    budget = _budget(left, middle, source)
+    loss = _loss(left, middle, source)
     prefer = right.segmented_control(
         "Looking for",
         list(PREFERENCES),
@@ -147,6 +150,7 @@ def _form(here: Page) -> Form | None:
         key="rescue-integers",
         help="No operator stays in float; a few get 16-bit activations instead.",
     )
+    budget = Budget.of(**loss, **(_limits() if integers_only else {}))
     _, calibration = build.choose_images(here, st.container(), "rescue")
     request = Request(budget, prefer or SIZE, tuple(recipes), integers_only=integers_only)
     problem = _problem(count, request, calibration)
@@ -178,8 +182,11 @@ def _choose_data(sources: Mapping[str, Source]) -> tuple[Source, int]:
     return source, int(count)
 
 
-def _budget(left: DeltaGenerator, middle: DeltaGenerator, source: Source) -> Budget:
-    """Let the user choose the budget: AP or agreement if objects are annotated, else only agreement."""
+def _loss(left: DeltaGenerator, middle: DeltaGenerator, source: Source) -> dict[str, Any]:
+    """Let the user choose how much may be lost, in AP or in agreement; without annotations, only in agreement.
+
+    The result is for `Budget.of`.
+    """
     measures = [AGREEMENT] if source.reference_as_truth else [AP, AGREEMENT]
     labels = {AP: "Maximum loss, AP points", AGREEMENT: "Minimum agreement"}
     measure = left.segmented_control(
@@ -194,7 +201,48 @@ def _budget(left: DeltaGenerator, middle: DeltaGenerator, source: Source) -> Bud
     measure = measure or measures[0]
     usual, low, high, step = LIMITS[measure]
     value = middle.number_input("Limit", low, high, usual, step, key=f"rescue-limit-{measure}", persist_state="session")
-    return Budget.of(max_ap_loss=value / 100) if measure == AP else Budget.of(min_agreement=value)
+    return {"max_ap_loss": value / 100} if measure == AP else {"min_agreement": value}
+
+
+def _limits() -> dict[str, Any]:
+    """Let the user limit the file; the result is for `Budget.of`."""
+    first, second = st.columns(2)
+    size = first.text_input(
+        "Largest file",
+        placeholder="any size",
+        key="rescue-size",
+        persist_state="session",
+        help="Bytes, or a multiple of the plain int8 file, e.g. 1.02x. The best file within the limits is chosen.",
+    )
+    operators = second.number_input(
+        "Operators in 16 bits, at most",
+        0,
+        10_000,
+        None,
+        placeholder="any number",
+        key="rescue-wide",
+        persist_state="session",
+    )
+    return {"max_size": size.strip(), "max_wide_operators": operators, **_cycles()}
+
+
+def _cycles() -> dict[str, Any]:
+    """Let the user limit the cycles on an NPU; the result is for `Budget.of`."""
+    first, second = st.columns(2, vertical_alignment="bottom")
+    accelerator = panel_npu.choose(first, "Budget of cycles on an NPU", "none", "rescue-npu")
+    if not accelerator:
+        return {}
+    cycles = second.number_input(
+        "Cycles of one image, at most",
+        1,
+        10**12,
+        None,
+        placeholder="any number",
+        key="rescue-cycles",
+        persist_state="session",
+        help=f"On {accelerator}, as its compiler Vela estimates them; the tab Trade-off has those of the models.",
+    )
+    return {} if cycles is None else {"max_cycles": cycles, "npu": accelerator}
 
 
 def _problem(images: int, request: Request, calibration: tuple[EncodedImage, ...]) -> str:
@@ -220,6 +268,8 @@ def _show(result: Rescue) -> None:
         " of size and loss."
     )
     _show_table(result)
+    if result.contributions:
+        _show_contributions(result)
 
 
 def _show_files(result: Rescue, best: Tried) -> None:
@@ -296,4 +346,32 @@ def _show_table(result: Rescue) -> None:
         placeholder="–",
         column_config=columns,
         key=f"rescue-table-{len(result.tried)}",
+    )
+
+
+def _show_contributions(result: Rescue) -> None:
+    """Draw what each move of the chosen candidate contributes."""
+    is_ap = result.budget.measure == AP
+    loss = "AP lost ×100" if is_ap else "1 − agreement"
+    st.caption("What each move contributes: the chosen file without it, on the same search images.")
+    rows = [
+        {
+            "without": row.code,
+            "operators": orders_text(row.operators) or None,
+            "size, MB": row.bytes / 1e6 or None,
+            loss: None if row.loss is None else row.loss * (100 if is_ap else 1),
+            "agreement": row.agreement,
+            "quality": row.quality,
+        }
+        for row in result.contributions
+    ]
+    formats = {"size, MB": "%.2f", loss: "%.1f" if is_ap else "%.2f", "agreement": "%.2f", "quality": "%.3f"}
+    columns = {name: st.column_config.NumberColumn(format=form, width="small") for name, form in formats.items()}
+    st.dataframe(
+        pd.DataFrame(rows).dropna(axis="columns", how="all"),
+        hide_index=True,
+        width="stretch",
+        placeholder="–",
+        column_config=columns,
+        key="rescue-contributions",
     )

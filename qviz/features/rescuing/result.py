@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SIZE, LATENCY = "size", "latency"
+QUALITY = "quality"
+"""What decides among files within the limits of a budget on their size or 16-bit operators, see `Candidates.prefer`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class Contribution:
 
     Attributes:
         code, operators: The move that was left out.
-        loss, agreement: Loss and agreement without the move; None if that file could not be measured.
+        loss, agreement, quality: Figures without the move; None if that file could not be measured.
         bytes: Size of the file without the move.
     """
 
@@ -60,6 +62,7 @@ class Contribution:
     loss: float | None
     agreement: float | None
     bytes: int
+    quality: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +174,7 @@ class Tried:
         speed: Latency of the reference divided by that of the candidate, measured in turns on this machine; None if
             size is minimised.
         seconds: Time for building and measuring.
+        quality: Agreement in [0, 1] in which objects count by their confidence (`softly_agreed`), on all search images.
     """
 
     candidate: Candidate
@@ -189,6 +193,7 @@ class Tried:
     error: str = ""
     npu: str = ""
     npu_cycles: int | None = None
+    quality: float | None = None
 
     JSON_INLINE: ClassVar = ("candidate",)
     JSON_NAMES: ClassVar = {"origin": "found_by"}
@@ -215,6 +220,7 @@ class Chosen:
         within_budget: Whether the loss on the report half is within the budget, and its images are not flooded.
         false_alarms, reference_false_alarms: False alarms per image, as in `Tried`.
         images: Number of images of the report half.
+        loss_on_search: Loss on the search half with its interval; it looks small, because the file was chosen there.
     """
 
     tried: Tried
@@ -226,6 +232,7 @@ class Chosen:
     agreement: float | None
     false_alarms: float | None = None
     reference_false_alarms: float | None = None
+    loss_on_search: Loss | None = None
 
     JSON_INLINE: ClassVar = ("tried",)
     JSON_NAMES: ClassVar = {"within_budget": "kept"}
@@ -343,6 +350,8 @@ def best_of(tried: tuple[Tried, ...], prefer: str, limit: float = 0.0) -> Tried 
 
     Closest are those whose loss exceeds the smallest one by at most `limit`, the budget's, and at most `SAME_LOSS`.
     Candidates that flood the images come last. Speeds within `SAME_LATENCY` count as equal; then the smaller file wins.
+    If QUALITY is preferred, the candidate with the best quality wins in both cases, and closest are those whose loss
+    exceeds the smallest one by at most `SAME_LOSS`.
     """
     measured = [row for row in tried if row.search_loss is not None]
     within = [row for row in measured if row.within]
@@ -350,10 +359,11 @@ def best_of(tried: tuple[Tried, ...], prefer: str, limit: float = 0.0) -> Tried 
         closest = min(measured, key=lambda row: (row.floods, row.search_loss or 0.0, row.bytes), default=None)
         if closest is None:
             return None
-        largest = (closest.search_loss or 0.0) + min(limit, SAME_LOSS)
-        rows = [row for row in measured if row.floods == closest.floods and (row.search_loss or 0.0) <= largest]
-        return min(rows, key=lambda row: (row.bytes, row.search_loss or 0.0))
-    if prefer == LATENCY:
+        largest = (closest.search_loss or 0.0) + (SAME_LOSS if prefer == QUALITY else min(limit, SAME_LOSS))
+        within = [row for row in measured if row.floods == closest.floods and (row.search_loss or 0.0) <= largest]
+    elif prefer == LATENCY:
         fastest = max(row.speed or 0.0 for row in within)
         within = [row for row in within if (row.speed or 0.0) * (1 + SAME_LATENCY) >= fastest]
+    if prefer == QUALITY:
+        return max(within, key=lambda row: (row.quality or 0.0, -row.bytes))
     return min(within, key=lambda row: (row.bytes, row.search_loss or 0.0))

@@ -3,8 +3,10 @@
 1. Whole recipes, the smallest (or fastest) first. For each, the plain version is tried and then, until one is within
    the budget, those other methods and algorithms that have the best quality on a few images. If the best version
    exceeds the budget and is int8, it is tried with 16-bit activations for a few operators (`wide_sets`), which keeps
-   integers throughout and adds a few hundred bytes. If that is not enough, the best one is tried with cures
-   (`building.cures`). Recipes that are larger (or expected to be slower) than one within the budget are not tried.
+   integers throughout and adds a few hundred bytes. If that is not enough, its ranges, its algorithm and its cures
+   (`building.cures`) are changed one at a time as long as the quality rises: moves are measured together, because
+   their gains do not add up. Recipes that are larger (or expected to be slower) than one within the budget are not
+   tried. If the budget limits the size or the 16-bit operators, quality decides among the files within these limits.
 2. Recipes that exceeded the budget and would be smaller (or faster), the smallest loss first, with operators in float.
    *What if float* gives a Pareto front of sets by cost and expected quality. The first set with nearly all of the
    quality is built, then the search bisects between sets that exceed the budget and sets within it.
@@ -18,6 +20,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from operator import methodcaller
 
 from qviz.errors import Cancelled, QuantizeError, QvizError
 from qviz.features.building.calibration import DEFAULT_METHOD, METHODS
@@ -26,7 +30,7 @@ from qviz.features.building.cures import CURES, check_cures
 from qviz.features.building.recipes import ALGORITHMS, Options, recipe_of, weights_of
 from qviz.features.building.split_head import split_head
 from qviz.features.rescuing.candidates import Candidates
-from qviz.features.rescuing.result import LATENCY, Candidate, Contribution, Tried, best_of
+from qviz.features.rescuing.result import LATENCY, QUALITY, SIZE, Candidate, Contribution, Tried, best_of
 from qviz.features.rescuing.sets import SAMPLED_IMAGES, Ranked, Sets, bytes_of, float_sets, units_of, work_of
 from qviz.features.rescuing.wide_sets import WideSets
 from qviz.features.what_if.sets import Orders, thinned, union
@@ -103,8 +107,8 @@ class FloatSets:
         return frozenset(order for order in orders if weights_of(self._graph, self._graph.ops[order]) is not None)
 
 
-MIN_CURE_GAIN = 0.01
-"""Minimum gain of quality, on a few images, with which a cure is used."""
+MIN_MOVE_GAIN = 0.005
+"""Minimum gain of quality, on all search images, with which a change of ranges, weights or biases is used."""
 MAX_VERSIONS = 2
 """Maximum number of versions of a recipe, besides the plain one, that are measured on all search images."""
 MAX_TRIES = 60
@@ -139,7 +143,13 @@ class Search:
 
     @property
     def best(self) -> Tried | None:
-        return best_of(self.tried, self.candidates.prefer, self.candidates.budget.limit)
+        prefer = QUALITY if self._by_quality else self.candidates.prefer
+        return best_of(self.tried, prefer, self.candidates.budget.limit)
+
+    @property
+    def _by_quality(self) -> bool:
+        """Whether the budget limits the files, so that the best one within these limits is chosen, not the smallest."""
+        return self.candidates.budget.limits_files and self.candidates.prefer == SIZE
 
     def run(self) -> None:
         """Try candidates until none is expected to be better.
@@ -209,7 +219,8 @@ class Search:
         rows = []
         for move in best.moves:
             row = self.candidates.attempt(best.candidate.without(move.code), "without")
-            rows.append(Contribution(move.code, move.operators, row.search_loss, row.agreement, row.bytes))
+            figures = row.search_loss, row.agreement, row.bytes, row.quality
+            rows.append(Contribution(move.code, move.operators, *figures))
         return tuple(sorted(rows, key=lambda row: -(row.loss or 0.0)))
 
     def _attempt(self, candidate: Candidate, origin: str) -> Tried:
@@ -231,7 +242,7 @@ class Search:
     # ---- moves that keep integers ------------------------------------------------------------------------------
 
     def _try_moves(self, rows: Sequence[Tried]) -> None:
-        """Try the candidate with the smallest loss with 16-bit activations for some operators, and the best with cures.
+        """Try the candidate with the smallest loss with 16-bit activations for some operators, and the best with more.
 
         If latency is minimised, 16-bit activations are left out, because their kernels are slow on a CPU.
         """
@@ -241,32 +252,51 @@ class Search:
         by_speed = self.candidates.prefer == LATENCY and not self.integers_only
         if recipe_of(plain.candidate.recipe).activation_bits == 8 and not by_speed:
             wide = self._try_wide(plain.candidate)
-            if wide and not any(row.within for row in wide):
-                self._try_cures(min(wide, key=_by_loss).candidate)
+            if wide and (self._by_quality or not any(row.within for row in wide)):
+                self._improve(max(wide, key=_by_quality) if self._by_quality else min(wide, key=_by_loss))
             if wide:
                 return
-        self._try_cures(plain.candidate)
+        self._improve(plain)
 
     def _try_wide(self, plain: Candidate) -> list[Tried]:
-        """Try sets of operators with 16-bit activations until one is within the budget."""
+        """Try sets of operators with 16-bit activations until one is within the budget; all if quality decides."""
         self.candidates.context.progress.step("Finding operators worth 16 bits")
         rows: list[Tried] = []
         for candidate in WideSets(self.candidates, plain).proposals():
             rows.append(self._attempt(candidate, "wide"))
-            if rows[-1].within:
+            if rows[-1].within and not self._by_quality:
                 break
         return [row for row in rows if row.search_loss is not None]
 
-    def _try_cures(self, candidate: Candidate) -> None:
-        """Try a candidate with those cures that raise its quality on a few images."""
-        chosen, quality = candidate, self.candidates.qualities([candidate])[0]
-        while rows := [row for row in map(chosen.with_cure, CURES) if row != chosen and self._cures_fit(row)]:
-            best = max(zip(self.candidates.qualities(rows), rows, strict=True), key=lambda pair: pair[0])
-            if best[0] < quality + MIN_CURE_GAIN:
-                break
-            quality, chosen = best
-        if chosen != candidate:
-            self._attempt(chosen, "cures")
+    def _improve(self, row: Tried) -> None:
+        """Change one move at a time (ranges, algorithm, one more cure) as long as the quality rises.
+
+        All changes are ranked on a few images. The best of them are measured on all search images, which decide.
+        """
+        changes = self._changes(row.candidate)
+        while changes:
+            self.candidates.context.progress.step("Changing ranges, weights and biases")
+            current = row.candidate
+            start, *qualities = self.candidates.qualities([current, *(change(current) for change in changes)])
+            ranked = sorted(zip(qualities, changes, strict=True), key=lambda pair: -pair[0])
+            helpful = [change for quality, change in ranked if quality > start]
+            tried = [self._attempt(change(current), "improved") for change in helpful[:MAX_VERSIONS]]
+            best = max(tried, key=_by_quality, default=row)
+            if _by_quality(best) < _by_quality(row) + MIN_MOVE_GAIN:
+                return
+            row, changes = best, [change for change in helpful if change(best.candidate) != best.candidate]
+
+    def _changes(self, candidate: Candidate) -> list[Callable[[Candidate], Candidate]]:
+        """Functions that change one move of a candidate; only changes that fit its recipe, and that change it."""
+        versions = fitting(self.candidates, [candidate.recipe])[candidate.recipe]
+        changes: list[Callable[[Candidate], Candidate]] = [
+            partial(replace, ranges=row.ranges)
+            if row.algorithm == "minmax"
+            else partial(replace, algorithm=row.algorithm)
+            for row in versions
+        ]
+        changes += [methodcaller("with_cure", cure) for cure in CURES if self._cures_fit(candidate.with_cure(cure))]
+        return [change for change in changes if change(candidate) != candidate]
 
     def _cures_fit(self, candidate: Candidate) -> bool:
         try:
@@ -344,6 +374,10 @@ class Search:
         units = thinned(units, is_within, lambda: tries > 0)
         if self.candidates.prefer != LATENCY:
             self._attempt(sets.candidate(sets.with_weights(union(units))), "weights")
+
+
+def _by_quality(row: Tried) -> float:
+    return row.quality or 0.0
 
 
 def _by_loss(row: Tried) -> tuple[float, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from qviz import formatting
 from qviz.detector import PAGE_SCORE
 from qviz.features.accuracy.evaluator import is_flood
-from qviz.features.rescuing.result import AP, LATENCY, Rescue, Tried
+from qviz.features.rescuing.result import AP, LATENCY, SIZE, Rescue, Tried
 from qviz.formatting import plural
 from qviz.structures import Loss
 
@@ -16,8 +16,8 @@ def verdict(result: Rescue) -> str:
     if best is None:
         return "Nothing has been measured yet."
     if not best.within:
-        closest = _closest(best, result)
-        opening = f"No candidate is within the budget ({result.budget.text}); {closest} is {best.candidate.name}"
+        where, closest = _on_search_images(result), _closest(best, result)
+        opening = f"No candidate is within the budget ({result.budget.text}){where}; {closest} is {best.candidate.name}"
     elif result.chosen is None or result.within_budget:
         opening = f"{best.candidate.name} is within the budget"
     else:
@@ -25,7 +25,18 @@ def verdict(result: Rescue) -> str:
     return f"{opening}: {_gain(best, result)}, {_loss(result, best)}."
 
 
+def _on_search_images(result: Rescue) -> str:
+    """Where the budget is not kept: ` on 80 search images, where the chosen file has a loss of +0.7 [-0.2, 1.9] ...`"""
+    loss = None if result.chosen is None else result.chosen.loss_on_search
+    if loss is None or loss.value is None:
+        return ""
+    images = plural(result.images.search, "search image")
+    return f" on {images}, where the chosen file has {_loss_text(loss, result.budget.measure)}"
+
+
 def _closest(best: Tried, result: Rescue) -> str:
+    if result.budget.limits_files and result.prefer == SIZE:
+        return "the one with the best quality"
     losses = [row.search_loss for row in result.tried if row.search_loss is not None and row.floods == best.floods]
     is_closest = best.search_loss is None or best.search_loss <= min(losses, default=0.0)
     return "the closest" if is_closest else "the smallest of the closest"

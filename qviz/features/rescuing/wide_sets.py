@@ -43,6 +43,7 @@ MIN_STEP = 0.005
 """A larger set is also proposed only if its quality exceeds that of a proposed smaller one by at least this."""
 MAX_SHARE, MIN_ROOM = 0.15, 6
 """Maximum number of operators in a set: this share of all operators that can have 16 bits, but at least `MIN_ROOM`.
+A limit of the budget replaces it.
 
 Larger sets are left to the recipe int16x8.
 """
@@ -65,7 +66,8 @@ class WideSets:
         units = (unit & able for unit in units_of(graph, recipe_of(plain.recipe)))
         in_float = set(plain.float_operators)
         self._units = [unit - in_float for unit in units if unit - in_float]
-        self._room = max(MAX_SHARE * len(union(self._units)), MIN_ROOM)
+        limit = candidates.budget.max_wide
+        self._room = max(MAX_SHARE * len(union(self._units)), MIN_ROOM) if limit is None else limit
 
     def candidate(self, orders: Orders) -> Candidate:
         """The plain candidate with these operators in 16 bits."""

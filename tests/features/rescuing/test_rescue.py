@@ -20,7 +20,7 @@ from qviz.errors import Cancelled, DatasetError, QuantizeError, SettingsError
 from qviz.features.building.source import source_of
 from qviz.features.detection.models import LoadedModel, ModelSource, load_model
 from qviz.features.rescuing import Request, halves, rescue
-from qviz.features.rescuing.result import AGREEMENT, LATENCY, SIZE, Budget, Candidate, Rescue, Tried, best_of
+from qviz.features.rescuing.result import AGREEMENT, LATENCY, QUALITY, SIZE, Budget, Candidate, Rescue, Tried, best_of
 from qviz.features.rescuing.search import MAX_TRIES
 from qviz.features.rescuing.text import verdict
 from qviz.progress import Progress
@@ -214,6 +214,17 @@ def test_of_candidates_equally_close_to_the_budget_the_smallest_is_chosen() -> N
     assert sizes == [9, 7, 5, 3]
     assert best_of((*rows, tried(99, 0.5, True)), SIZE, 0.5) == tried(99, 0.5, True)
     assert best_of((tried(9, 0.05, False), tried(3, 0.07, False)), SIZE, 0.04) == tried(9, 0.05, False)
+
+
+def test_among_limited_files_the_best_quality_is_chosen() -> None:
+    rows = [
+        replace(tried(9, 0.013, False), quality=0.7),
+        replace(tried(7, 0.019, False), quality=0.8),
+        replace(tried(5, 0.030, False), quality=0.9),  # its loss is clearly larger
+    ]
+    assert best_of(tuple(rows), QUALITY) == rows[1]
+    within = replace(tried(99, 0.001, True), quality=0.1)
+    assert best_of((*rows, within), QUALITY) == within
 
 
 def test_image_halves_are_disjoint_and_reproducible(dataset: Dataset) -> None:

@@ -30,10 +30,10 @@ def images(sample: Sample) -> list[EncodedImage]:
     return list(load_images(sorted((sample.folder / "calibration").glob("*.jpg"))[:26]))
 
 
-def run(context: Context, data: bytes, images: list[EncodedImage], report: int = 0) -> Rescue:
+def run(context: Context, data: bytes, images: list[EncodedImage], report: int = 0, budget: Budget = BUDGET) -> Rescue:
     """A rescue with 6 images for the calibration; with `report`, as many others are those of the report."""
     reference = load_model(context.engine, ModelSource("small.tflite", data, settings=SETTINGS))
-    request = Request(BUDGET, SIZE, integers_only=True)
+    request = Request(budget, SIZE, integers_only=True)
     dataset = unannotated_images("photographs", images[6 + report :])
     others = unannotated_images("others", images[6 : 6 + report]) if report else None
     return rescue(context, reference, source_of(reference), images[:6], dataset, request, others)
@@ -64,6 +64,43 @@ def test_only_the_operators_around_an_outlier_get_16_bits(
         lines = journal.read_bytes()
         again = run(Context(engine, store), network, images)  # every measurement is in the journal
         assert journal.read_bytes() == lines and again.data == result.data
+
+
+def test_within_limits_the_best_file_is_chosen(engine: LocalEngine, images: list[EncodedImage]) -> None:
+    """A limit excludes larger files and those with more 16-bit operators; of the others, quality decides."""
+    network = small_detector(planted=False, outlier=True)
+    limited = Budget.of(min_agreement=0.999, max_size="1.02x", max_wide_operators=3)
+    result = run(Context(engine), network, images, budget=limited)
+    best = result.best
+    assert best is not None and 2 <= len(best.candidate.wide_operators) <= 3
+    measured = [row for row in result.tried if not row.error]
+    assert best.quality == max(row.quality or 0.0 for row in measured)
+    plain = next(row for row in measured if not row.moves)
+    assert all(row.bytes <= 1.02 * plain.bytes and len(row.candidate.wide_operators) <= 3 for row in measured)
+    refused = {row.candidate.recipe: row.error for row in result.tried if row.error}
+    assert refused == {"int16x8": "All operators in 16 bits, where at most 3 may be."}
+    assert not best.within and result.chosen is not None and result.chosen.loss_on_search is not None
+    assert "with at most 1.02x the size of plain int8 and at most 3 operators in 16 bits) on 10 search" in str(result)
+    assert "search images, where the chosen file has agreement 0." in str(result)
+    assert "; the one with the best quality is int8" in str(result)
+    tight = Budget.of(min_agreement=0.999, max_size=plain.bytes)
+    smallest = run(Context(engine), network, images, budget=tight)
+    assert smallest.best is not None and smallest.best.bytes <= plain.bytes
+    assert (
+        f"bytes, where at most {plain.bytes:,} may be."
+        in {row.candidate.recipe: row.error for row in smallest.tried}["int16x8"]
+    )
+
+
+def test_limits_that_are_none_are_refused() -> None:
+    for size in ("1.02", "x", "-5", "0", "1e3", "1.02X"):
+        with pytest.raises(SettingsError, match="is not a size of a file; give a number of bytes"):
+            Budget.of(0.01, max_size=size)
+    with pytest.raises(SettingsError, match="-1 operators in 16 bits are not possible"):
+        Budget.of(0.01, max_wide_operators=-1)
+    assert Budget.of(0.01, max_size=5).bytes_allowed(100) == 5
+    assert Budget.of(0.01, max_size="1.5x").bytes_allowed(101) == 151
+    assert Budget.of(0.01).bytes_allowed(100) is None
 
 
 def test_16_bits_that_gain_nothing_are_not_searched_for(engine: LocalEngine, images: list[EncodedImage]) -> None:
