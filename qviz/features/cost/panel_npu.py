@@ -29,16 +29,21 @@ class Estimate:
     reason: str = ""
 
 
-def choose(column: DeltaGenerator) -> str:
-    """Draw the choice of the accelerator, the same on every page. Returns its name; empty if none is chosen."""
+def choose(
+    column: DeltaGenerator, label: str = "Cost on an NPU", none: str = "not estimated", key: str = CHOICE
+) -> str:
+    """Draw the choice of the accelerator. Returns its name; empty if none is chosen.
+
+    Without another key, it is the same choice on every page.
+    """
     if not optional.is_installed("vela"):
         column.caption(as_text(f"Cost on an Arm Ethos-U: {optional.install_command('vela')}"))
         return ""
     chosen = column.selectbox(
-        "Cost on an NPU",
+        label,
         ["", *ACCELERATORS],
-        format_func=lambda name: name or "not estimated",
-        key=CHOICE,
+        format_func=lambda name: name or none,
+        key=key,
         persist_state="session",
         help="Cycles of each operator on an Arm Ethos-U, estimated by its compiler Vela.",
     )
