@@ -350,12 +350,12 @@ def best_of(tried: tuple[Tried, ...], prefer: str, limit: float = 0.0) -> Tried 
 
     Closest are those whose loss exceeds the smallest one by at most `limit`, the budget's, and at most `SAME_LOSS`.
     Candidates that flood the images come last. Speeds within `SAME_LATENCY` count as equal; then the smaller file wins.
-    If QUALITY is preferred, the candidate with the best quality wins in both cases, and closest are those whose loss
-    exceeds the smallest one by at most `SAME_LOSS`.
+    If QUALITY is preferred, the candidate with the best quality wins among those whose loss exceeds the smallest one by
+    at most `SAME_LOSS`, within the budget or not: losses that differ by less are decided by chance.
     """
     measured = [row for row in tried if row.search_loss is not None]
     within = [row for row in measured if row.within]
-    if not within:
+    if not within or prefer == QUALITY:
         closest = min(measured, key=lambda row: (row.floods, row.search_loss or 0.0, row.bytes), default=None)
         if closest is None:
             return None

@@ -143,12 +143,16 @@ class Search:
 
     @property
     def best(self) -> Tried | None:
-        prefer = QUALITY if self._by_quality else self.candidates.prefer
+        moved = any(row.origin in ("wide", "improved") for row in self.tried)
+        prefer = QUALITY if self._by_quality and moved else self.candidates.prefer
         return best_of(self.tried, prefer, self.candidates.budget.limit)
 
     @property
     def _by_quality(self) -> bool:
-        """Whether the budget limits the files, so that the best one within these limits is chosen, not the smallest."""
+        """Whether the budget limits the files, so that the best one within these limits is chosen, not the smallest.
+
+        A plain recipe within the budget ends the search before that.
+        """
         return self.candidates.budget.limits_files and self.candidates.prefer == SIZE
 
     def run(self) -> None:

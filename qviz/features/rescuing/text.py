@@ -17,7 +17,10 @@ def verdict(result: Rescue) -> str:
         return "Nothing has been measured yet."
     if not best.within:
         where, closest = _on_search_images(result), _closest(best, result)
-        opening = f"No candidate is within the budget ({result.budget.text}){where}; {closest} is {best.candidate.name}"
+        budget = f"the budget ({result.budget.text}){where}"
+        opening = f"No candidate is within {budget}; {closest} is {best.candidate.name}"
+        if any(row.within for row in result.tried):
+            opening = f"The file with the best quality, {best.candidate.name}, exceeds {budget}"
     elif result.chosen is None or result.within_budget:
         opening = f"{best.candidate.name} is within the budget"
     else:
