@@ -74,10 +74,15 @@ WEBSOCKET = {
 @pytest.mark.slow
 def test_another_site_can_neither_open_a_session_nor_upload(port: int) -> None:
     """docs/security.md says so: a session needs an allowed Host and no foreign Origin, an upload needs a token."""
-    own = f"http://127.0.0.1:{port}"
+    address = f"http://127.0.0.1:{port}"
     answers = [
         status(port, "GET", "/_stcore/stream", **WEBSOCKET, **more)
-        for more in ({"Origin": own}, {"Origin": "http://evil.example"}, {"Origin": "null"}, {"Host": "evil.example"})
+        for more in (
+            {"Origin": address},
+            {"Origin": "http://evil.example"},
+            {"Origin": "null"},
+            {"Host": "evil.example"},
+        )
     ]
     assert answers == [101, 403, 403, 403]
     session = Session(port)

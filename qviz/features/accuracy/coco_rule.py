@@ -86,8 +86,8 @@ class CocoRule:
     def table(self, decisions: np.ndarray, size: int) -> np.ndarray:
         """(T, n) booleans from the bits of decisions (n,), for the size with this index."""
         levels = len(self.thresholds)
-        own = (decisions >> size * levels).astype(np.uint16)  # a quarter of the bytes to read for each threshold
-        return np.asarray(own & (1 << np.arange(levels, dtype=np.uint16))[:, None], bool)
+        bits = (decisions >> size * levels).astype(np.uint16)  # a quarter of the bytes to read for each threshold
+        return np.asarray(bits & (1 << np.arange(levels, dtype=np.uint16))[:, None], bool)
 
     def _outside(self, areas: np.ndarray) -> np.ndarray:
         """(n,) for each area, the bits of the sizes for which it is too small or too large."""
