@@ -198,7 +198,7 @@ def parse_operators(text: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
 
 def _calibration(here: Page, recipe: Recipe) -> tuple[str, tuple[EncodedImage, ...]]:
     """(method that computes the ranges, images on which they are measured), as chosen. Raises ImageError."""
-    left, right = st.columns([4, 2])
+    left, right = st.columns([3, 2])
     ranges = DEFAULT_METHOD
     if recipe.needs_calibration:
         ranges = right.selectbox(
