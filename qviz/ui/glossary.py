@@ -69,6 +69,17 @@ def table(
         columns: Configurations of other columns that need one.
     """
     config = {**(columns or {}), **numbers(formats, terms)}
+    frame = frame.assign(**without_minus_zero(frame, formats))
     return st.dataframe(
         frame, hide_index=True, width="stretch", placeholder="–", key=key, column_config=config, **options
     )
+
+
+def without_minus_zero(frame: pd.DataFrame, formats: Mapping[str, str]) -> dict[str, Any]:
+    """The number columns with 0 in place of what would be shown as -0, -0.0 or -0.00."""
+    columns = {}
+    for name, form in formats.items():
+        decimals = re.fullmatch(r"%\+?\.(\d)f", form)
+        if decimals and name in frame and pd.api.types.is_float_dtype(frame[name]):
+            columns[name] = frame[name].mask(frame[name].round(int(decimals[1])) == 0, 0.0)
+    return columns

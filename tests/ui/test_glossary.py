@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from qviz.features.accuracy import panel_tables as accuracy_tables
@@ -67,3 +69,12 @@ def test_every_glossary_line_is_used() -> None:
 
 def test_a_column_without_glossary_line() -> None:
     assert glossary.meaning("tensor") is None
+
+
+def test_no_number_is_shown_as_minus_zero() -> None:
+    frame = pd.DataFrame(
+        {"loss": [-0.04, -0.06, 0.3, None], "F1": [-0.004, 1.0, 2.0, 3.0], "class": ["a", "b", "c", "d"]}
+    )
+    columns = glossary.without_minus_zero(frame, {"loss": "%+.1f", "F1": "%.2f", "objects": "%d"})
+    assert columns["loss"].tolist()[:3] == [0.0, -0.06, 0.3] and math.copysign(1, columns["loss"][0]) == 1
+    assert columns["F1"].tolist() == [0.0, 1.0, 2.0, 3.0]
