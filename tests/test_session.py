@@ -61,7 +61,7 @@ def test_help_shows_how_to_call_it(name: str) -> None:
     parameters = inspect.signature(function).parameters
     method_parameters = inspect.signature(getattr(Session, name)).parameters
     assert list(parameters)[:2] == ["reference", "variants"]
-    assert set(method_parameters) - {"self"} - set(parameters) <= {"options", "plan"}
+    assert set(method_parameters) - {"self"} - set(parameters) <= {"options", "plan", "limits"}
     assert f"qviz.{name}(" in (function.__doc__ or "")
     assert all(p.kind in (p.KEYWORD_ONLY, p.VAR_KEYWORD) for p in list(parameters.values())[2:])
 
