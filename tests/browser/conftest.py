@@ -71,7 +71,7 @@ def _servers(folder: Path) -> Iterator[Callable[[], str]]:
     def start() -> str:
         port = free_port()
         log = (folder / f"{port}.log").open("wb")
-        command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+        command = [sys.executable, "-m", "qviz.ui", "app.py", "--server.port", str(port)]
         servers.append(subprocess.Popen([*command, "--server.headless", "true"], cwd=ROOT, stdout=log, stderr=log))
         address = f"http://127.0.0.1:{port}"
         _wait_until_healthy(address)

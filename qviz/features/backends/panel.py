@@ -187,8 +187,12 @@ def _notes(here: Page, result: BackendComparison) -> None:
     for model in result.models:
         for difference in model.first_differences:
             page.small_text(with_short_names(here, first_difference_sentence(model.name, difference)))
+    refusals = [(model.name, row) for model in result.models for row in model.refused]
+    for name, row in refusals:
+        if row.op_type is None:  # a backend that does not run the whole model
+            st.text(with_short_names(here, refusal_sentence(name, row)))
     sentences = [
-        with_short_names(here, refusal_sentence(model.name, row)) for model in result.models for row in model.refused
+        with_short_names(here, refusal_sentence(name, row)) for name, row in refusals if row.op_type is not None
     ]
     if sentences:
         with st.expander(f"{plural(len(sentences), 'operator')} that a backend refuses"):
