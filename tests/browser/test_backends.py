@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import time
-from pathlib import Path
 
-import psutil
-import pytest
 from playwright.sync_api import expect
 
-from qviz.features.backends.gpu import drivers
-from qviz.features.backends.kinds import KINDS
 from tests.browser.conftest import Visit
 
 
@@ -43,33 +36,3 @@ def test_two_sets_of_kernels_are_compared(visit: Visit) -> None:
         page.set_viewport_size({"width": 1280, "height": 1100})
         page.wait_for_timeout(1500)
         page.screenshot(path=path)
-
-
-def kill_gpu_processes() -> int:
-    """Kill the processes of the GPU delegate below this one; how many there were."""
-    killed = 0
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.Error):
-            if "qviz.tflite.gpu" in process.cmdline():
-                process.kill()
-                killed += 1
-    return killed
-
-
-def test_the_page_stays_alive_when_gpu_processes_die(visit: Visit, tmp_path: Path) -> None:
-    if not list(drivers(tmp_path)):
-        pytest.skip("there is neither a graphics driver nor Chromium's SwiftShader")
-    page = visit.page
-    visit.open("/backends")
-    page.get_by_role("button", name=KINDS["gpu"].title).click()
-    visit.settle()
-    page.get_by_role("button", name="Run", exact=True).click()
-    verdict, killed = page.locator(".qviz-verdict").filter(has_text=re.compile(r"on \d+ images")), 0
-    end = time.monotonic() + 60
-    while not verdict.is_visible() and time.monotonic() < end:
-        killed += kill_gpu_processes()
-        page.wait_for_timeout(50)
-    expect(verdict).to_be_visible()
-    assert killed > 0
-    expect(page.get_by_text("the GPU process died").first).to_be_visible()
-    expect(page.get_by_test_id("stDataFrame")).to_be_visible()
