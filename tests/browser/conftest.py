@@ -41,8 +41,9 @@ DROP = """([rows, zone]) => { const transfer = new DataTransfer();
     target.dispatchEvent(new DragEvent(kind, {bubbles: true, cancelable: true, dataTransfer: transfer})); }"""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
+    """Chromium, started anew for each file: after many pages, one of a long-lived browser stopped answering."""
     if CHROMIUM is None:
         if os.environ.get("CI") == "true":
             pytest.fail("CI has no Chromium: .ci/run installs it")
