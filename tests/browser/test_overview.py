@@ -17,10 +17,13 @@ def test_the_verdict_cards_and_zone_come_first(visit: Visit) -> None:
     cards = visit.page.locator(".qviz-card")
     expect(cards).to_have_count(4)
     visit.page.locator(".qviz-card .level", has_text="broken").wait_for()
+    visit.page.get_by_text(re.compile("over 27 images")).first.wait_for()  # cards are redrawn until then
+    expect(cards.nth(1)).to_contain_text("Wrong input range")
     boxes = cards.evaluate_all(TOPS)
     assert len({round(height) for _, height in boxes}) == 1, boxes
-    zone = visit.page.locator('[data-testid="stFileUploaderDropzone"]').first.evaluate_all(TOPS)
-    assert zone[0][0] < min(top for top, _ in boxes)
+    zone = visit.page.locator('[data-testid="stFileUploaderDropzone"]').first
+    zone.wait_for()
+    assert zone.evaluate_all(TOPS)[0][0] < min(top for top, _ in boxes)
     text = cards.nth(1).inner_text()
     assert "ssdlite_mobilenet_v2_int8_wrong_range.tflite" in text and "Wrong input range" in text
     title = cards.nth(1).locator(".level").get_attribute("title") or ""
