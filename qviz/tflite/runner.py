@@ -1,7 +1,9 @@
 """Run a .tflite file as a whole, in one interpreter that is used by one thread of one worker process.
 
 Tensors have the types that the file gives them. Inner tensors can be read only if the interpreter preserves all
-tensors (`experimental_preserve_all_tensors`), which works with the default delegate, XNNPACK, too.
+tensors (`experimental_preserve_all_tensors`), which works with the default delegate, XNNPACK, too. One kind of tensor
+is never computed by XNNPACK: weights that a DEQUANTIZE unpacks (`scheme.unpacks_constant`). It unpacks them while it
+prepares the file, and that tensor's memory holds whatever was there before.
 """
 
 from __future__ import annotations
@@ -86,7 +88,10 @@ class Runner:
         return [self.tensor(index) for index in self._outputs]
 
     def tensor(self, index: int) -> np.ndarray:
-        """A copy of any tensor of the last run. Raises ModelError if it was not preserved."""
+        """A copy of any tensor of the last run, not of unpacked weights (see above).
+
+        Raises ModelError if it was not preserved.
+        """
         try:
             return np.asarray(self._interpreter.get_tensor(index))  # get_tensor returns a copy
         except ValueError as error:

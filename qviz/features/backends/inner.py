@@ -23,6 +23,7 @@ from qviz.features.backends.recording import HEADER, RUNNER, TensorFacts, byte_s
 from qviz.structures import Graph
 from qviz.structures.archive import open_zip
 from qviz.structures.operators import parse_orders
+from qviz.tflite.scheme import unpacks_constant
 
 ALL = "all"
 ORDERS = re.compile(r"[0-9, -]+")
@@ -43,9 +44,11 @@ class InnerTensor:
 def inner_tensors(graph: Graph) -> tuple[InnerTensor, ...]:
     """The outputs of operators that hold real values, have a fixed shape, and have a name that no other tensor has.
 
-    Outputs of the network are included. Outputs of a post-process are not, because their rows are objects.
+    Outputs of the network are included. Outputs of a post-process are not, because their rows are objects. Weights that
+    a DEQUANTIZE unpacks are not either: XNNPACK unpacks them itself and leaves that tensor's memory as it was.
     """
-    pairs = [(op, graph.tensors[index]) for op in graph.ops if op.kind != POST_PROCESS for index in op.outputs]
+    ops = [op for op in graph.ops if op.kind != POST_PROCESS and not unpacks_constant(graph, op)]
+    pairs = [(op, graph.tensors[index]) for op in ops for index in op.outputs]
     count = Counter(tensor.name for tensor in graph.tensors)
     return tuple(
         InnerTensor(tensor.index, op.order, tensor_facts(tensor, tensor.shape))

@@ -27,6 +27,7 @@ from qviz.features.detection.models import LoadedModel
 from qviz.features.layer_error import layers
 from qviz.structures import EncodedImage
 from qviz.structures.graph import Graph
+from qviz.tflite.schema import read_graph
 from tests.cli.conftest import Run, run
 from tests.conftest import Sample
 from tests.features.backends.test_tool_outputs import write_hub
@@ -323,3 +324,10 @@ def test_on_the_command_line(run: Run, sample: Sample, folder: Path, recording: 
         2,
         "qviz: phone.zip is not a complete archive of recorded tensors; copy it again.\n",
     )
+
+
+def test_unpacked_weights_are_not_recorded(sample: Sample) -> None:
+    """XNNPACK does not compute them: a recording would hold what was in that memory before."""
+    graph = read_graph(sample.models["float16"].read_bytes())
+    recorded = {graph.ops[row.order].kind for row in inner_tensors(graph)}
+    assert "CONV_2D" in recorded and "DEQUANTIZE" not in recorded
