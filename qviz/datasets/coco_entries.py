@@ -185,6 +185,7 @@ def _doubts(
         _off_by_one("category", Counter(map(category_key, annotations)), categories),
         _off_by_one("image", Counter(map(image_key, annotations)), images),
         _repeated_ids(annotations),
+        _unusable_areas(annotations),
     ]
 
 
@@ -228,4 +229,21 @@ def _repeated_ids(annotations: Sequence[Any]) -> DatasetProblem | None:
         "Number the annotations from 1, without repeats.",
         extra,
         tuple(f"id {key!r}: {count} times" for key, count in list(repeated.items())[:MAX_EXAMPLES]),
+    )
+
+
+def _unusable_areas(annotations: Sequence[Any]) -> DatasetProblem | None:
+    """The problem that some areas are no numbers, or too large to compute with; or None."""
+    rows = [entry for entry in annotations if isinstance(entry, dict) and entry.get("area") is not None]
+    unusable = [entry["area"] for entry in rows if not is_number(entry["area"])]
+    if not unusable:
+        return None
+    count = len(unusable)
+    return DatasetProblem(
+        "area_not_a_number",
+        f"{plural(count, 'annotation')} {'has' if count == 1 else 'have'} an area that is not a usable number. The area"
+        " of the box counts instead; pycocotools leaves such an object out of most figures, or fails.",
+        "Write `area` in square pixels, or leave it out.",
+        count,
+        tuple(f"area {str(area)[:40]!r}" for area in unusable[:MAX_EXAMPLES]),
     )

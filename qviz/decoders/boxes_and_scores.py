@@ -29,6 +29,7 @@ from qviz.decoders.scores import (
 from qviz.decoders.yolo import PYRAMIDS, in_pixels
 from qviz.structures import Detections, Graph, Tensor
 from qviz.structures.boxes import from_centres
+from qviz.structures.detections import class_ids_of
 
 BOXES, CLASSES = re.compile(r"box|loc|reg"), re.compile(r"class|label|categor")
 
@@ -76,7 +77,7 @@ class BoxesAndScores(Decoder[Parts]):
             strong = strong_rows(scores, limits)
             return decoded(boxes[strong], scores[strong], limits)
         best, classes = _score_and_class(head, parts.best)
-        candidates = Detections.of(boxes, probabilities(best), np.rint(classes) - limits.class_offset)
+        candidates = Detections.of(boxes, probabilities(best), class_ids_of(classes, limits.class_offset))
         return suppressed(candidates[candidates.class_ids >= 0].above(floor_of(limits)), limits)
 
 

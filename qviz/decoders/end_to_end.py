@@ -18,6 +18,7 @@ from qviz.decoders.extras import Extras, extras_of, finished, pixel_unit, shapes
 from qviz.decoders.head import UNIT_INPUT, Decoded, Decoder, Head, Limits
 from qviz.decoders.yolo import PYRAMIDS, in_pixels, rows_of
 from qviz.structures import Detections, Graph, Tensor
+from qviz.structures.detections import class_ids_of
 from qviz.structures.polygons import hulls
 
 COLUMNS = 6
@@ -61,7 +62,7 @@ class EndToEnd(Decoder[FinishedRows]):
         if parts.extras is None:
             rows = _score_then_class(rows)
         rows = rows[rows[:, 4] >= max(limits.score, 1e-9)]
-        classes = np.rint(rows[:, 5]) - limits.class_offset
+        classes = class_ids_of(rows[:, 5], limits.class_offset)
         boxes, shapes = _shapes(rows, parts.extras, head)
         detections = Detections.of(boxes, np.clip(rows[:, 4], 0, 1), classes, **shapes)
         best = detections[detections.class_ids >= 0].by_score()[: limits.max_detections]

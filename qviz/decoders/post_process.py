@@ -16,6 +16,7 @@ from qviz.decoders.head import SIGNED_INPUT, Decoded, Decoder, Head, Limits
 from qviz.decoders.scores import candidates_of, first_is_classes
 from qviz.decoders.ssd import decode_boxes
 from qviz.structures import Detections, Graph, Op, Tensor
+from qviz.structures.detections import class_ids_of
 
 KIND = "TFLite_Detection_PostProcess"
 MEANINGS = {"classes": r"class|label|categor", "scores": r"score|conf|prob"}
@@ -44,13 +45,13 @@ class PostProcess(Decoder[Parts]):
 
     def decode_parts(self, parts: Parts, head: Head, limits: Limits) -> Decoded:
         outputs = _outputs(parts, head)
-        count = round(float(outputs["count"].reshape(-1)[0])) if "count" in outputs else None
+        count = max(0, round(float(outputs["count"].reshape(-1)[0]))) if "count" in outputs else None
         scores = outputs["scores"].reshape(-1)[:count].clip(0, 1)
         order = np.argsort(-scores, kind="stable")
         order = order[scores[order] >= max(limits.score, 1e-9)][: limits.max_detections]  # unused rows score 0
         size = np.array([head.width, head.height] * 2, np.float32)
         boxes = outputs["boxes"].reshape(-1, 4)[order][:, [1, 0, 3, 2]] * size
-        classes = np.rint(outputs["classes"].reshape(-1)[order]) - limits.class_offset
+        classes = class_ids_of(outputs["classes"].reshape(-1)[order], limits.class_offset)
         detections = Detections.of(boxes, scores[order], classes)
         rows = anchor_rows(head)
         candidates = candidates_of(*rows, limits.floor) if rows is not None else None

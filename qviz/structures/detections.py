@@ -118,3 +118,13 @@ class Inference:
 
 CANDIDATE_FLOOR = 0.05
 """Minimum score of a candidate; boxes with a lower score are noise."""
+
+
+def class_ids_of(values: np.ndarray, offset: int) -> np.ndarray:
+    """Class ids (n,) int32 from an output (n,) with whole numbers, of which `offset` is subtracted.
+
+    A value that is no class, such as the background, NaN or 1e33, becomes -1.
+    """
+    whole = np.rint(values.astype(np.float64)) - offset
+    usable = (whole >= 0) & (whole <= np.iinfo(np.int32).max)
+    return np.where(usable, whole, -1).astype(np.int32)

@@ -17,7 +17,7 @@ import numpy as np
 
 from qviz.errors import ModelError
 from qviz.structures import Detections, Graph, Image, Inference, Settings, Tensor
-from qviz.structures.detections import CANDIDATE_FLOOR
+from qviz.structures.detections import CANDIDATE_FLOOR, class_ids_of
 from qviz.tensorflow_models.convert import DETECTION, gives_detections
 from qviz.tensorflow_models.runtime import first_line, tensorflow
 from qviz.tensorflow_models.saved_model import Port, Signature, read_signature
@@ -111,7 +111,7 @@ def _detections(outputs: dict[str, np.ndarray], size: np.ndarray, offset: int) -
     """All valid rows, boxes as xyxy in pixels and class ids counted from zero."""
     count = round(float(outputs["num_detections"].reshape(-1)[0])) if "num_detections" in outputs else None
     boxes = outputs["detection_boxes"].reshape(-1, 4)[:count][:, [1, 0, 3, 2]] * size
-    classes = np.rint(outputs["detection_classes"].reshape(-1)[:count]).astype(np.int32) - offset
+    classes = class_ids_of(outputs["detection_classes"].reshape(-1)[:count], offset)
     rows = Detections.of(boxes, np.clip(outputs["detection_scores"].reshape(-1)[:count], 0, 1), classes)
     return rows[(rows.class_ids >= 0) & np.isfinite(rows.boxes).all(axis=1) & np.isfinite(rows.scores)]
 

@@ -11,6 +11,7 @@ import pytest
 from qviz.decoders import Decoded, Limits
 from qviz.decoders.post_process import KIND, PostProcess
 from qviz.structures import Graph
+from qviz.structures.detections import class_ids_of
 from tests.graphs import graph, head, image_tensor, op, tensor
 
 NAMES = ("boxes", "classes", "scores", "count")
@@ -171,3 +172,15 @@ def test_candidates_without_background_and_with_other_scales() -> None:
 
 def test_no_candidates_without_the_raw_head() -> None:
     assert PostProcess().decode(head(with_head(2), {i: HEAD[i] for i in range(4, 8)}), LIMITS).candidates is None
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), 1e33, -2.0, 2.0**32])
+def test_a_value_that_is_no_class_is_left_out(odd: float) -> None:
+    """Converted to 32 bits as it is, it would be another class on each processor."""
+    assert class_ids_of(np.array([3.0, odd], np.float32), 1).tolist() == [2, -1]
+    values = {**VALUES, "classes": [[16.0, odd, 5.0]]}
+    assert decode(named(NAMES), NAMES, values).detections.class_ids.tolist() == [16]
+
+
+def test_a_negative_count_is_no_detection() -> None:
+    assert len(decode(outputs(NAMES), NAMES, {**VALUES, "count": [-1.0]}).detections) == 0

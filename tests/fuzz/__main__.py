@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import resource
 import sys
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from qviz.engine import Engine
 from tests.fuzz.containers import fuzz_onnx, fuzz_videos
 from tests.fuzz.documents import fuzz_documents
 from tests.fuzz.meanings import meaning
-from tests.fuzz.run import Tally, fuzz_engine, fuzz_images, fuzz_models
+from tests.fuzz.run import JOB_SECONDS, Tally, fuzz_engine, fuzz_images, fuzz_models
 
 
 def _documents(engine: Engine, numbers: range) -> Tally:
@@ -35,9 +36,10 @@ def main() -> int:
     for name, (count, _) in RUNS.items():
         parser.add_argument(f"--{name}", type=int, default=count, metavar="N")
     parser.add_argument("--first", type=int, default=0, metavar="K", help="the number of the first file")
+    parser.add_argument("--seconds", type=float, default=JOB_SECONDS, metavar="S", help="limit of a worker's job")
     args = parser.parse_args()
     failures = 0
-    with fuzz_engine() as engine:
+    with fuzz_engine(seconds=args.seconds) as engine:
         for name, (_, run) in RUNS.items():
             count = getattr(args, name)
             if not count:
@@ -48,6 +50,9 @@ def main() -> int:
             ends = ", ".join(f"{count} {end}" for end, count in tally.ends.most_common())
             print(f"{count} {name} in {seconds:.0f} s: {ends or 'none'}", flush=True)
             failures += len(tally.failures)
+    process, workers = (resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    spent = sum(row.ru_utime + row.ru_stime for row in (process, workers))
+    print(f"{spent:.0f} s of processor time, {failures} failed")
     return 1 if failures else 0
 
 

@@ -1,14 +1,12 @@
 """JSON files with an impossible value, by number, for the readers that the server uses.
 
-Each file must give a result or a QvizError of a few lines within seconds. If a COCO file is read without a remark, its
-AP must be the one that pycocotools computes from the same file.
+Each file must give a result or a QvizError of a few lines within seconds. The figures of a COCO file must be those that
+pycocotools computes (`coco.py`).
 """
 
 from __future__ import annotations
 
-import contextlib
 import gzip
-import io
 import json
 import math
 import time
@@ -25,12 +23,13 @@ from qviz.datasets.coco import parse_coco
 from qviz.datasets.recorded_results import read_results
 from qviz.datasets.sidecar import parse_sidecar
 from qviz.errors import ProjectError, QvizError
-from qviz.features.accuracy.ap import average_precision
-from qviz.features.accuracy.dataset_health import ImageFacts, problems_of
 from qviz.features.detection.models import ModelSource
 from qviz.features.reporting.study import read_study
-from qviz.structures import Dataset, Detections, EncodedImage, Settings
+from qviz.structures import EncodedImage, Settings
 from qviz.structures.json_document import NotJson, parse_json
+from tests.fuzz.annotations import with_impossible_meaning
+from tests.fuzz.coco import coco_document
+from tests.fuzz.coco import read as read_annotations
 from tests.fuzz.run import Tally
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,17 +55,6 @@ Draw = np.random.Generator
 
 
 # ---- documents ------------------------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=1)
-def coco_document() -> dict[str, Any]:
-    """A COCO document of six images of the sample. One annotation is a crowd with a segmentation."""
-    document = json.loads((ROOT / "sample_data/annotations.json").read_text())
-    images = document["images"][:6]
-    ids = {image["id"] for image in images}
-    rows = [row for row in document["annotations"] if row["image_id"] in ids]
-    rows[0] = {**rows[0], "iscrowd": 1, "segmentation": {"counts": [10, 20, 30], "size": [10, 6]}}
-    return {"images": images, "annotations": rows, "categories": document["categories"]}
 
 
 @lru_cache(maxsize=1)
@@ -103,82 +91,6 @@ def project_document() -> dict[str, Any]:
 
 
 # ---- readers --------------------------------------------------------------------------------------------------------
-
-
-def _coco(data: bytes) -> str:
-    names = {image["file_name"]: b"" for image in coco_document()["images"]}
-    dataset = parse_coco(data, "annotations.json", names)
-    problems = problems_of(dataset, ImageFacts())
-    json.dumps([(row.code, row.message, row.fix, row.count) for row in problems])
-    if not dataset.categories:
-        return "read, without classes"
-    if dataset.skipped or dataset.problems:
-        average_precision("m", dataset, _detections(dataset), _classes(dataset))
-        return "read, with remarks"
-    return _like_pycocotools(dataset, data)
-
-
-def _detections(dataset: Dataset) -> dict[int, Detections]:
-    """Detections near the objects of the unchanged file, with seeded scores. Images are identified by their names."""
-    ids = {image.name: image.id for image in dataset.images}
-    names = {image["id"]: image["file_name"] for image in coco_document()["images"]}
-    rows: dict[int, list[tuple[list[float], float, int]]] = {}
-    draw = np.random.default_rng(SEED)
-    for row in coco_document()["annotations"]:
-        x, y, width, height = row["bbox"]
-        box = [x + draw.normal() * 3, y + draw.normal() * 3, x + width, y + height]
-        detection = box, float(draw.random()), row["category_id"]
-        if (image := ids.get(names[row["image_id"]])) is not None:
-            rows.setdefault(image, []).append(detection)
-    return {
-        image: Detections.of([row[0] for row in some], [row[1] for row in some], [row[2] for row in some])
-        for image, some in rows.items()
-    }
-
-
-def _classes(dataset: Dataset) -> dict[int, int]:
-    return {category.id: category.id for category in dataset.categories}
-
-
-def _like_pycocotools(dataset: Dataset, data: bytes) -> str:
-    """Compare the AP with that of pycocotools on the same file. Raises AssertionError."""
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    detections, classes = _detections(dataset), _classes(dataset)
-    computed = average_precision("m", dataset, detections, classes).figures.ap
-    document = json.loads(data)
-    if any(row["id"] == 0 for row in document["annotations"]):
-        return "read, where pycocotools loses the object with id 0"  # it marks "no match" with this id
-    own_ids = {row["file_name"]: row["id"] for row in document["images"]}
-    names = {image.id: image.name for image in dataset.images}
-    rows = [
-        {
-            "image_id": own_ids[names[image]],
-            "category_id": int(class_id),
-            "bbox": [float(box[0]), float(box[1]), float(box[2] - box[0]), float(box[3] - box[1])],
-            "score": float(score),
-        }
-        for image, one in detections.items()
-        for box, score, class_id in zip(one.boxes.astype(float), one.scores, one.class_ids, strict=True)
-    ]
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            truth = COCO()
-            truth.dataset = document
-            truth.createIndex()
-            evaluation = COCOeval(truth, truth.loadRes(rows), "bbox")
-            evaluation.evaluate()
-            evaluation.accumulate()
-            evaluation.summarize()
-    except Exception:
-        return "read, where pycocotools fails"
-    expected = float(evaluation.stats[0])
-    assert (computed is None and expected == -1) or (computed is not None and abs(computed - expected) < 1e-9), (
-        computed,
-        expected,
-    )
-    return "read, AP as pycocotools'"
 
 
 def _results(data: bytes) -> str:
@@ -226,19 +138,17 @@ def _project(data: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """A kind of file. document: returns the unchanged document; read: reads bytes as the server does."""
+    """A kind of file.
+
+    Attributes:
+        document: Returns the unchanged document.
+        read: Reads bytes as the server does.
+        change: The unchanged document -> the bytes of a hostile file.
+    """
 
     document: Callable[[], Any]
     read: Callable[[bytes], str]
-
-
-KINDS = {
-    "coco": Reader(coco_document, _coco),
-    "results": Reader(results_document, _results),
-    "study": Reader(study_document, _study),
-    "sidecar": Reader(sidecar_document, _sidecar),
-    "project": Reader(project_document, _project),
-}
+    change: Callable[[Any, Draw], bytes]
 
 
 # ---- changes --------------------------------------------------------------------------------------------------------
@@ -289,6 +199,16 @@ def _change(document: Any, draw: Draw) -> None:
         parent[key] = deepcopy(ODD[int(draw.integers(len(ODD)))])
 
 
+KINDS = {
+    "coco": Reader(coco_document, read_annotations, changed),
+    "results": Reader(results_document, _results, changed),
+    "study": Reader(study_document, _study, changed),
+    "sidecar": Reader(sidecar_document, _sidecar, changed),
+    "project": Reader(project_document, _project, changed),
+    "annotations": Reader(coco_document, read_annotations, with_impossible_meaning),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """One hostile file, and the number and kind from which it can be made again."""
@@ -301,7 +221,8 @@ class Document:
 def hostile_document(number: int, kinds: tuple[str, ...] = tuple(KINDS), seed: int = SEED) -> Document:
     """The file with this number. Consecutive numbers have different kinds."""
     kind = kinds[number % len(kinds)]
-    return Document(number, kind, changed(KINDS[kind].document(), np.random.default_rng([seed, number])))
+    reader = KINDS[kind]
+    return Document(number, kind, reader.change(reader.document(), np.random.default_rng([seed, number])))
 
 
 def fuzz_documents(numbers: range, kinds: tuple[str, ...] = tuple(KINDS)) -> Tally:

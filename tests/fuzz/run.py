@@ -2,7 +2,8 @@
 
 A model is loaded, described as by `qviz info --json`, and run on an image. Some of the models that run are also
 compared layer by layer with a valid one, traced, or quantized. After every few files, two valid models are run in the
-same workers; their results must be the same to the last bit.
+same workers; their results must be the same to the last bit. The detections of every model that runs must be those of
+LiteRT's own interpreter (`other_route`).
 """
 
 from __future__ import annotations
@@ -36,11 +37,14 @@ from qviz.features.tracing import trace
 from qviz.structures import EncodedImage, Inference
 from tests.fuzz.images import hostile_image
 from tests.fuzz.models import ROOT, Mutant, base, mutant
+from tests.fuzz.other_route import by_other_route, differences
 
 JOB_SECONDS = 10.0
 TIMEOUT = 20 * JOB_SECONDS
 """Seconds after which a file is considered to hang, even if each of its jobs kept its own limit."""
 WITNESS_EVERY = 8
+SCORE = 0.05
+"""Confidence threshold of all detections."""
 DEEPER = {0: "layers", 3: "quantize", 5: "layers", 7: "trace"}
 """Last digit of a model's number -> what else is done with it if it runs."""
 
@@ -64,8 +68,8 @@ class Tally:
 
 
 @contextmanager
-def fuzz_engine(workers: int = 2) -> Iterator[LocalEngine]:
-    with LocalEngine(workers, JOB_SECONDS, 2 << 30, importing("qviz.detector")) as engine:
+def fuzz_engine(workers: int = 2, seconds: float = JOB_SECONDS) -> Iterator[LocalEngine]:
+    with LocalEngine(workers, seconds, 2 << 30, importing("qviz.detector")) as engine:
         yield engine
 
 
@@ -84,7 +88,7 @@ class Witness:
 
     def _numbers(self) -> list[bytes] | None:
         """The detections of each model; None if one was stopped."""
-        result = detect_images(Context(self._engine), self.models, [self.image], 1, 0.05)
+        result = detect_images(Context(self._engine), self.models, [self.image], 1, SCORE)
         if result.skipped:
             return None
         return [_bits(result.inferences[model.digest, self.image.digest]) for model in self.models]
@@ -162,15 +166,28 @@ def tried_model(engine: Engine, source: ModelSource, witness: Witness, deeper: s
     reference = witness.models[0]
     json.dumps(info(Context(engine), [model], against=reference).to_json(), allow_nan=False)
     model = replace(model, inspection=model.inspection.following(reference.inspection))
-    result = detect_images(Context(engine), [reference, model], [witness.image], 1, 0.05)
+    result = detect_images(Context(engine), [reference, model], [witness.image], 1, SCORE)
     inference = result.inferences.get((model.digest, witness.image.digest))
     if inference is None:
         assert result.skipped, "neither a result nor a sentence"
         return "refused as it ran"
     check_numbers(inference)
+    checked = _check_route(engine, model, witness, inference)
     compared = compare_variant(reference, model, result.images, result.inferences, 0.25, 0.5)
     json.dumps(Comparison(reference.name, (compared,)).to_json(), allow_nan=False)
-    return "ran" + _looked_into(engine, model, witness, deeper)
+    return checked + _looked_into(engine, model, witness, deeper)
+
+
+def _check_route(engine: Engine, model: LoadedModel, witness: Witness, inference: Inference) -> str:
+    """Assert that another route gives the same detections; returns the outcome, which is `ran` if both routes agree."""
+    if model.inspection.runtime:
+        return "ran, not compared"  # by ONNX Runtime
+    try:
+        results = engine.submit(by_other_route, model.blob, model.settings, witness.image, SCORE).result()
+    except WorkerError:
+        return "ran, not compared"
+    assert not (what := differences(inference.detections, *results)), what
+    return "ran" if results[1] is not None else "ran, decoded by qviz alone"
 
 
 def _looked_into(engine: Engine, model: LoadedModel, witness: Witness, deeper: str) -> str:

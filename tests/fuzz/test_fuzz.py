@@ -59,7 +59,9 @@ def test_a_share_of_the_hostile_documents() -> None:
     assert tally.failures == []
     assert tally.ends.total() == 100
     for kind in DOCUMENTS:
-        assert any(end.startswith(kind) and "refused" in end for end in tally.ends), kind
+        assert any(end.startswith(kind) and "refused" in end for end in tally.ends) == (kind != "annotations"), kind
+    assert tally.ends["annotations read, AP as pycocotools' on the file"] > 1, tally.ends
+    assert tally.ends["annotations read without some entries; AP as the peers'"] > 5, tally.ends
 
 
 def test_a_share_of_the_damaged_videos_and_onnx_files(engine: LocalEngine) -> None:

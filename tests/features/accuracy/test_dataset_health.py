@@ -89,6 +89,8 @@ COUNTED = [
     (changed("annotations", lambda i, _: {"iscrowd": 1}), "no_objects", 8, True),
     (changed("annotations", lambda i, row: {"area": -1 if i < 2 else row["area"]}), "wrong_area", 2, False),
     (changed("annotations", lambda i, row: {"area": 1e6 if i < 4 else row["area"]}), "wrong_area", 4, False),
+    (changed("annotations", lambda i, row: {"area": (1e308, "9")[i]} if i < 2 else {}), "area_not_a_number", 2, False),
+    (changed("annotations", lambda i, row: {"area": None}), None, 0, False),
     (changed("annotations", lambda i, row: {"bbox": [9, 9, 0, 5]} if i < 2 else {}), "box_without_area", 2, False),
     (changed("annotations", lambda i, row: {"bbox": [9, 9, -5, 5]} if i < 2 else {}), "box_without_area", 2, False),
     (changed("annotations", lambda i, row: {"bbox": [1e4, 9, 5, 5]} if i < 2 else {}), "box_outside_image", 2, False),
