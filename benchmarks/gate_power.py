@@ -23,7 +23,7 @@ from qviz.context import Context
 from qviz.engine import LocalEngine
 from qviz.features.accuracy.ap import average_precision
 from qviz.features.accuracy.bootstrap import interval
-from qviz.features.accuracy.coco_matching import MatchTables, mean_ap
+from qviz.features.accuracy.coco.tables import MatchTables, mean_ap
 from qviz.features.accuracy.evaluator import Evaluator
 from qviz.features.accuracy.gate import bound
 from qviz.features.accuracy.power import images_to_decide

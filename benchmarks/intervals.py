@@ -20,7 +20,8 @@ import numpy as np
 
 from qviz.features.accuracy.ap import average_precision, figures_of
 from qviz.features.accuracy.bootstrap import Bootstrap, draws
-from qviz.features.accuracy.coco_matching import match, mean_ap, result_rows
+from qviz.features.accuracy.coco.matching import match, result_rows
+from qviz.features.accuracy.coco.tables import mean_ap
 from qviz.features.accuracy.truth import category_ids
 from qviz.structures import Category, Dataset, DatasetImage, Detections
 

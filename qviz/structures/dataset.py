@@ -90,6 +90,10 @@ class DatasetImage:
             masks=None if self.masks is None else self.masks[chosen],
         )
 
+    def without_bytes(self) -> DatasetImage:
+        """The image with the boxes of its objects alone, without its file's bytes and all that is optional."""
+        return replace(self, source=b"", fields={}, object_fields={}, keypoints=None, masks=None)
+
     def encoded(self) -> EncodedImage:
         """The image in the form that workers receive. Raises ImageError."""
         return EncodedImage(self.name, self.read(), size=self.size)

@@ -16,27 +16,26 @@ from qviz.context import Context
 from qviz.datasets.labels import UNNAMED
 from qviz.detector import AP_SCORE, PAGE_SCORE
 from qviz.errors import DatasetError
-from qviz.features.accuracy.ap import APResult, AveragePrecision, VariantLoss, average_precision, coco_lines
+from qviz.features.accuracy.ap import AveragePrecision, VariantLoss, coco_lines
 from qviz.features.accuracy.bootstrap import Bootstrap
 from qviz.features.accuracy.confusion import (
     Confusion,
     ImageLoss,
-    ModelConfusions,
     confusions,
     image_losses,
-    model_confusions,
     worst_image_of,
 )
 from qviz.features.accuracy.dataset_checks import ImageFacts
 from qviz.features.accuracy.dataset_health import problems_of, sentences_of
-from qviz.features.accuracy.errors import ErrorCost, error_costs
+from qviz.features.accuracy.errors import ErrorCost
 from qviz.features.accuracy.evaluator import Evaluator, is_flood
+from qviz.features.accuracy.judging import ModelAccuracy, model_accuracy
 from qviz.features.accuracy.mismatch import MAX_AP50, MISREAD, finds_nothing, mismatch
 from qviz.features.accuracy.operating import Operating, operate_models
 from qviz.features.accuracy.operating_at import BEST, At
 from qviz.features.accuracy.shapes import ShapeAccuracy, has_shapes, shape_accuracies, shape_figures, shape_losses
 from qviz.features.accuracy.slice_loss import Slices
-from qviz.features.accuracy.thresholds import Reliability, ThresholdShift, reliability, threshold_shift
+from qviz.features.accuracy.thresholds import Reliability, ThresholdShift, threshold_shift
 from qviz.features.accuracy.truth import REMARK, reconcile
 from qviz.features.comparison.matching import agreement_of
 from qviz.features.detection.dark import dark_images, suspects
@@ -44,23 +43,13 @@ from qviz.features.detection.models import LoadedModel
 from qviz.features.inspection.lint import lint_all
 from qviz.features.inspection.warning import Warning
 from qviz.result import Result, to_json
-from qviz.structures import Dataset, DatasetProblem, Detections, file_digest
+from qviz.structures import Dataset, DatasetProblem, file_digest
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MAX_LISTED = 20
 """Maximum number of confusions, and of images, in the JSON."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ModelAccuracy:
-    """One model on one dataset: everything needed to compare it with another model."""
-
-    ap: APResult
-    errors: tuple[ErrorCost, ...]
-    reliability: Reliability
-    confusions: ModelConfusions
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,25 +107,6 @@ class LossDetail:
             "confusions": to_json(self.confusions[:MAX_LISTED]),
             "worst_images": to_json([row for row in self.images[:MAX_LISTED] if row.loss > 0]),
         }
-
-
-def model_accuracy(
-    name: str, dataset: Dataset, detections: Mapping[int, Detections], classes: Mapping[int, int]
-) -> ModelAccuracy:
-    """The AP, errors, reliability and confusions of one model.
-
-    Args:
-        name: Name of the model.
-        detections: Image id -> detections in pixels of the original image.
-        classes: Class id -> category id.
-    """
-    ap = average_precision(name, dataset, detections, classes)
-    return ModelAccuracy(
-        ap,
-        error_costs(dataset, detections, classes),
-        reliability(ap.tables),
-        model_confusions(dataset, detections, classes, PAGE_SCORE),
-    )
 
 
 def loss_detail(
@@ -306,7 +276,9 @@ def evaluate(
     context.progress.step("Matching objects and resampling the images")
     complete = evaluator.dataset
     _check_truth(complete, models[0])
-    results = [model_accuracy(row.name, complete, evaluator.detections(row), evaluator.classes(row)) for row in models]
+    results = [
+        model_accuracy(row.name, complete, evaluator.detections(row), evaluator.classes(row), context) for row in models
+    ]
     return Evaluation(
         dataset=dataset.name,
         images=evaluator.images,

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from qviz.features.accuracy.coco_matching import ClassTable, MatchTables, match, result_rows
+from qviz.features.accuracy.coco.matching import CocoMatches, match, matches_of, result_rows
+from qviz.features.accuracy.coco.tables import ClassTable, MatchTables
 from qviz.features.accuracy.thresholds import localization_aware_ece, optimal_lrp
 from qviz.formatting import hundred, points
 from qviz.result import to_json
@@ -116,7 +117,7 @@ class Metric:
         key: Field of `AveragePrecision`, and key in JSON.
         label: Heading of its column.
         meaning: Text for the glossary and the help of the column, with its unit and whether higher is better.
-        size: Size of the objects that count, one of `coco_matching.SIZES`.
+        size: Size of the objects that count, one of `coco.matching.SIZES`.
         iou: Index of the IoU threshold; None for the mean over all thresholds.
         recall: Whether the metric averages recall instead of precision.
     """
@@ -202,13 +203,20 @@ class APResult:
         figures: The metrics of the model.
         tables: The matches by class and image, for objects of every size.
         curves: (classes, 101) interpolated precision at an IoU of .50 over recall 0 to 1; NaN without ground truth.
-        results: (n, 7) image id, x, y, width, height, score, category id of every detection of a known class.
+        detections: Image id -> detections in pixels of the original image.
+        classes: Class id -> category id.
     """
 
     figures: AveragePrecision
     tables: MatchTables
     curves: np.ndarray
-    results: np.ndarray
+    detections: Mapping[int, Detections]
+    classes: Mapping[int, int]
+
+    @property
+    def results(self) -> np.ndarray:
+        """(n, 7) image id, x, y, width, height, score, category id of every detection of a known class."""
+        return result_rows(self.detections, self.classes)
 
 
 def average_precision(
@@ -224,11 +232,21 @@ def average_precision(
         detections: Image id -> detections in pixels of the original image.
         classes: Class id -> category id.
     """
-    rows = result_rows(detections, classes)
-    matched = match(dataset, rows)
-    figures, precision = figures_of(name, dataset.categories, matched)
-    figures = replace(figures, olrp=optimal_lrp(matched["all"]), laece=localization_aware_ece(matched["all"]))
-    return APResult(figures, matched["all"], precision[:, IOU50].astype(np.float32), rows)
+    return ap_result(name, dataset.categories, matches_of(dataset, detections, classes), detections, classes)
+
+
+def ap_result(
+    name: str,
+    categories: Sequence[Category],
+    matches: CocoMatches,
+    detections: Mapping[int, Detections],
+    classes: Mapping[int, int],
+) -> APResult:
+    """All metrics of one model whose detections have been matched; the arguments are those of `average_precision`."""
+    tables = matches.tables(len(categories))
+    figures, precision = figures_of(name, categories, tables)
+    figures = replace(figures, olrp=optimal_lrp(tables["all"]), laece=localization_aware_ece(tables["all"]))
+    return APResult(figures, tables["all"], precision[:, IOU50].astype(np.float32), detections, classes)
 
 
 def figures_of(
@@ -260,7 +278,7 @@ def tables(dataset: Dataset, detections: Mapping[int, Detections], classes: Mapp
 
 def accumulated(tables: MatchTables) -> tuple[np.ndarray, np.ndarray]:
     """((classes, T, 101) interpolated precision, (classes, T) highest recall); NaN for a class without ground truth."""
-    levels = len(tables.classes[0].true) if tables.classes else 0
+    levels = tables.classes[0].levels if tables.classes else 0
     precision = np.full((len(tables.classes), levels, len(tables.recalls)), np.nan)
     recall = np.full((len(tables.classes), levels), np.nan)
     for k, table in enumerate(tables.classes):
@@ -271,7 +289,7 @@ def accumulated(tables: MatchTables) -> tuple[np.ndarray, np.ndarray]:
 
 def recall_at(tables: MatchTables, detections: int) -> np.ndarray:
     """(classes, T) highest recall with at most `detections` per image and class; NaN without ground truth."""
-    recall = np.full((len(tables.classes), len(tables.classes[0].true) if tables.classes else 0), np.nan)
+    recall = np.full((len(tables.classes), tables.classes[0].levels if tables.classes else 0), np.nan)
     short = np.min_scalar_type(tables.images)  # numpy sorts 16-bit integers many times as fast as longer ones
     for k, table in enumerate(tables.classes):
         if count := int(table.truths.sum()):
@@ -288,11 +306,12 @@ def _accumulated(table: ClassTable, count: int, recalls: np.ndarray) -> tuple[np
 
     Only true positives are visited, because only they can raise the interpolated precision.
     """
-    hits = np.count_nonzero(table.true, axis=1)
-    row, position = np.nonzero(table.true)
+    true = table.true
+    hits = np.count_nonzero(true, axis=1)
+    row, position = np.nonzero(true)
     nth = np.arange(len(row)) - np.repeat(np.cumsum(hits) - hits, hits)  # rank of each hit at its threshold, from 0
     false = position - nth  # without those that are ignored
-    if table.ignored.any():
+    if table.ignored_bits.any():
         false -= np.cumsum(table.ignored, axis=1, dtype=np.int32)[row, position]
     precision = np.zeros((len(hits), count))
     precision[row, nth] = (nth + 1) / (false + (nth + 1) + np.spacing(1))

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from qviz.features.accuracy.ap import AveragePrecision, ClassLoss, VariantLoss
-from qviz.features.accuracy.coco_matching import MatchTables, mean_ap
+from qviz.features.accuracy.coco.tables import MatchTables, mean_ap
 from qviz.structures import Loss
 
 RESAMPLES = 1000

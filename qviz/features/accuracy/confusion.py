@@ -8,7 +8,7 @@ a partner is a false alarm, unless it lies on a crowd of its class.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -78,6 +78,20 @@ class ModelConfusions:
     correct: Mapping[int, int]
     false_alarms: Mapping[int, int]
     correct_by_class: Mapping[tuple[int, str], int]
+
+    @classmethod
+    def merged(cls, parts: Sequence[ModelConfusions]) -> ModelConfusions:
+        """The confusions on the images of all parts, none of which is in two parts."""
+        pairs: Counter[tuple[str | None, str | None]] = Counter()
+        correct: dict[int, int] = {}
+        false_alarms: dict[int, int] = {}
+        correct_by_class: dict[tuple[int, str], int] = {}
+        for part in parts:
+            pairs.update(part.pairs)
+            correct.update(part.correct)
+            false_alarms.update(part.false_alarms)
+            correct_by_class.update(part.correct_by_class)
+        return cls(pairs, correct, false_alarms, correct_by_class)
 
 
 def model_confusions(

@@ -17,12 +17,13 @@ reports but that has no annotated object therefore counts as 0; pycocotools leav
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from qviz.features.accuracy.coco_rule import overlaps as paired_overlaps
+from qviz.features.accuracy.coco.matching import falling
+from qviz.features.accuracy.coco.rule import overlaps as paired_overlaps
 from qviz.structures import Dataset, DatasetImage, Detections
 
 KINDS = ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss")
@@ -47,11 +48,13 @@ class ErrorCost:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Errors:
-    """The detections, as (n,) arrays in their order, and the objects.
+class DetectionErrors:
+    """What is wrong with the detections of some images, as (n,) arrays in their order, and with the objects.
 
     Attributes:
-        kinds: Index in `KINDS`, or `RIGHT`.
+        classes: Category of each detection, int64.
+        scores: float32.
+        kinds: int8 index in `KINDS`, or `RIGHT`.
         counted: Whether a detection counts; an unmatched detection on a crowd does not.
         corrected: The class to which a detection would be corrected; -1 if correcting the error removes the detection.
         truths: Class of each object.
@@ -67,23 +70,26 @@ class _Errors:
     missed: np.ndarray
 
     @classmethod
-    def of(cls, parts: list[_Errors]) -> _Errors:
-        """Concatenate the parts of all images."""
-        dtypes = (np.int64, np.float32, np.int64, bool, np.int64, np.int64, np.int64)
+    def of(cls, dataset: Dataset, detections: Mapping[int, Detections], classes: Mapping[int, int]) -> DetectionErrors:
+        """The errors on all images of a dataset.
+
+        Args:
+            detections: Image id -> detections in pixels of the original image.
+            classes: Class id -> category id.
+        """
+        none = Detections.none()
+        return cls.merged([_image_errors(image, detections.get(image.id, none), classes) for image in dataset.images])
+
+    @classmethod
+    def merged(cls, parts: Sequence[DetectionErrors]) -> DetectionErrors:
+        """The errors on the images of all parts."""
+        dtypes = (np.int64, np.float32, np.int8, bool, np.int64, np.int64, np.int64)
         empty = cls(*(np.empty(0, dtype) for dtype in dtypes))
         return cls(*(np.concatenate([getattr(part, name) for part in (empty, *parts)]) for name in cls.__slots__))
 
 
-def error_costs(
-    dataset: Dataset, detections: Mapping[int, Detections], classes: Mapping[int, int]
-) -> tuple[ErrorCost, ...]:
-    """The cost of each kind of error.
-
-    `detections` maps image ids to detections in pixels of the original image; `classes` maps class ids to category ids.
-    """
-    errors = _Errors.of(
-        [_image_errors(image, detections.get(image.id, Detections.none()), classes) for image in dataset.images]
-    )
+def error_costs(errors: DetectionErrors) -> tuple[ErrorCost, ...]:
+    """The cost of each kind of error."""
     counted, none_missed = errors.counted, errors.missed[:0]
     base = _mean_ap(
         errors.classes[counted], errors.scores[counted], errors.kinds[counted] == RIGHT, errors.truths, none_missed
@@ -94,7 +100,7 @@ def error_costs(
     )
 
 
-def _image_errors(image: DatasetImage, detections: Detections, classes: Mapping[int, int]) -> _Errors:
+def _image_errors(image: DatasetImage, detections: Detections, classes: Mapping[int, int]) -> DetectionErrors:
     detections = detections[np.isin(detections.class_ids, list(classes))].by_score()[:MAX_DETECTIONS]
     ids = np.array([classes[int(class_id)] for class_id in detections.class_ids], np.int64)
     truths = image.category_ids[~image.is_crowd].astype(np.int64)
@@ -112,7 +118,7 @@ def _image_errors(image: DatasetImage, detections: Detections, classes: Mapping[
     missed = ~is_matched
     missed[objects] = False
     counted = ~(_on_crowd(detections.boxes, ids, image) & (matched < 0))
-    return _Errors(ids, detections.scores, kinds, counted, corrected, truths, truths[missed])
+    return DetectionErrors(ids, detections.scores, kinds.astype(np.int8), counted, corrected, truths, truths[missed])
 
 
 def _matched(overlaps: np.ndarray) -> np.ndarray:
@@ -168,11 +174,11 @@ def _on_crowd(boxes: np.ndarray, ids: np.ndarray, image: DatasetImage) -> np.nda
     return (covered & (ids[:, None] == image.category_ids[image.is_crowd][None, :])).any(axis=1)
 
 
-def _count(errors: _Errors, kind: int) -> int:
+def _count(errors: DetectionErrors, kind: int) -> int:
     return len(errors.missed) if KINDS[kind] == "Miss" else int(np.count_nonzero(errors.kinds == kind))
 
 
-def _corrected_ap(errors: _Errors, kind: int) -> float:
+def _corrected_ap(errors: DetectionErrors, kind: int) -> float:
     """AP with the errors of one kind corrected. Among equal scores, errors come first, as in tidecv."""
     corrected = (errors.kinds == kind) & (errors.corrected >= 0)
     wrong = (errors.kinds != kind) & (errors.kinds != RIGHT) & errors.counted
@@ -194,7 +200,7 @@ def _mean_ap(
     """
     counts = Counter(truths.tolist())
     counts.subtract(removed.tolist())
-    order = np.lexsort((-scores, classes))
+    order = falling(scores, classes)
     detected, starts = np.unique(classes[order], return_index=True)
     parts = dict(zip(detected.tolist(), np.split(true[order], starts[1:]), strict=False))
     categories = {category for category, count in counts.items() if count} | set(parts)

@@ -24,7 +24,7 @@ from qviz.detector import AP_SCORE, PAGE_SCORE
 from qviz.errors import DatasetError, ModelError
 from qviz.features.accuracy.ap import tables
 from qviz.features.accuracy.bootstrap import RESAMPLES, draws, interval
-from qviz.features.accuracy.coco_matching import mean_ap
+from qviz.features.accuracy.coco.tables import mean_ap
 from qviz.features.accuracy.confusion import model_confusions
 from qviz.features.accuracy.mismatch import MAX_AP, mismatch
 from qviz.features.accuracy.truth import as_truths, category_ids, with_classes
@@ -272,7 +272,7 @@ class Evaluator:
         detections = inferences[model.digest, self._digest(image, corruption)].detections
         clean = self._clean.get((model.digest, digest))
         return MeasuredImage(
-            image=replace(image, source=b"", fields={}, object_fields={}, keypoints=None, masks=None),
+            image=image.without_bytes(),
             size=(reference.width, reference.height),
             digest=digest,
             reference=reference.detections.above(CANDIDATE_FLOOR),

@@ -9,7 +9,8 @@ import numpy as np
 
 from qviz.detector import PAGE_SCORE
 from qviz.features.accuracy import Evaluation
-from qviz.features.accuracy.coco_matching import MatchTables, match
+from qviz.features.accuracy.coco.matching import match
+from qviz.features.accuracy.coco.tables import MatchTables
 from qviz.features.accuracy.operating import Operating, operate, reaches, with_recoveries
 from qviz.features.accuracy.operating_at import At
 from qviz.features.accuracy.truth import with_classes

@@ -23,7 +23,7 @@ import numpy as np
 
 from qviz.features.accuracy.ap import APResult
 from qviz.features.accuracy.bootstrap import MIN_IMAGES, draws, holm, interval, p_value
-from qviz.features.accuracy.coco_matching import MatchTables
+from qviz.features.accuracy.coco.tables import MatchTables
 from qviz.features.accuracy.operating_at import BEST, At, thresholds_by_class
 from qviz.features.accuracy.recalibration import Recovery, recoveries
 from qviz.features.accuracy.thresholds import PrecisionRecall
@@ -198,8 +198,8 @@ class _Counts:
         for k, (table, threshold) in enumerate(zip(tables.classes, thresholds, strict=True)):
             truths[k] = table.truths
             if threshold is not None:
-                counted = reaches(table.scores, threshold) & ~table.ignored[0]
-                hits = counted & table.true[0]
+                counted = reaches(table.scores, threshold) & table.counted
+                hits = counted & table.right
                 detections[k] = np.bincount(table.images[counted], minlength=shape[1])
                 right[k] = np.bincount(table.images[hits], minlength=shape[1])
         return cls(right, detections, truths)

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from qviz.features.accuracy.bootstrap import SEED, draws, interval
-from qviz.features.accuracy.coco_matching import MatchTables
+from qviz.features.accuracy.coco.tables import MatchTables
 from qviz.features.accuracy.thresholds import PrecisionRecall, calibration_error
 from qviz.result import to_json
 from qviz.structures import Loss
@@ -98,9 +98,9 @@ class Pool:
         """The pooled detections. `thresholds` has one entry per class."""
         rows = []
         for table, threshold in zip(tables.classes, thresholds, strict=True):
-            counts = ~table.ignored[0]
+            counts = table.counted
             limit = np.full(int(counts.sum()), 2.0 if threshold is None else threshold)
-            rows.append((table.scores[counts], table.true[0][counts], table.images[counts], limit))
+            rows.append((table.scores[counts], table.right[counts], table.images[counts], limit))
         scores, right, images, limits = (np.concatenate(column) for column in zip(*rows, strict=True))
         truths = np.sum([table.truths for table in tables.classes], axis=0)
         return cls(scores.astype(np.float64), right.astype(bool), images, limits.astype(np.float64), truths)

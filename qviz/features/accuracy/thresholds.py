@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qviz.features.accuracy.coco_matching import ClassTable, MatchTables
+from qviz.features.accuracy.coco.tables import ClassTable, MatchTables
 from qviz.structures.detections import CANDIDATE_FLOOR
 
 BINS, FIT_BINS = 10, 25
@@ -109,8 +109,8 @@ class PrecisionRecall:
     @classmethod
     def of(cls, tables: Sequence[ClassTable]) -> PrecisionRecall:
         """The detections of one class, or of several classes pooled."""
-        scores = np.concatenate([table.scores[~table.ignored[0]] for table in tables])
-        right = np.concatenate([table.true[0][~table.ignored[0]] for table in tables])
+        scores = np.concatenate([table.scores[table.counted] for table in tables])
+        right = np.concatenate([table.right[table.counted] for table in tables])
         order = np.argsort(-scores, kind="stable")
         return cls(scores[order], right[order], int(sum(table.truths.sum() for table in tables)))
 
@@ -207,8 +207,8 @@ def localization_aware_ece(tables: MatchTables) -> float | None:
 
 
 def _class_lrp(table: ClassTable) -> float:
-    counts = ~table.ignored[0]
-    scores, ious, right = table.scores[counts], table.ious[counts], table.true[0][counts]
+    counts = table.counted
+    scores, ious, right = table.scores[counts], table.ious[counts], table.right[counts]
     if not right.any():
         return 1.0
     hits = np.cumsum(right)
@@ -221,8 +221,8 @@ def _class_lrp(table: ClassTable) -> float:
 
 
 def _class_ece(table: ClassTable) -> float | None:
-    counts = ~table.ignored[0] & (table.scores >= CANDIDATE_FLOOR)
-    scores, fit = table.scores[counts], np.where(table.true[0], table.ious, 0)[counts]
+    counts = table.counted & (table.scores >= CANDIDATE_FLOOR)
+    scores, fit = table.scores[counts], np.where(table.right, table.ious, 0)[counts]
     if not len(scores):
         return None
     number = np.minimum((scores * FIT_BINS).astype(int), FIT_BINS - 1)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from qviz.features.accuracy.coco_matching import MAX_DETECTIONS
-from qviz.features.accuracy.coco_rule import overlaps
+from qviz.features.accuracy.coco.matching import MAX_DETECTIONS
+from qviz.features.accuracy.coco.rule import overlaps
 from qviz.structures import Dataset
 
 IOU = 0.5

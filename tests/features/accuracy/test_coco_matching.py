@@ -7,9 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from qviz.features.accuracy import coco_matching
 from qviz.features.accuracy.ap import accumulated, average_precision
-from qviz.features.accuracy.coco_matching import MAX_DETECTIONS, SIZES, ClassTable, match, result_rows
+from qviz.features.accuracy.coco import matching as coco_matching
+from qviz.features.accuracy.coco import tables as match_tables
+from qviz.features.accuracy.coco.matching import MAX_DETECTIONS, SIZES, match, result_rows
+from qviz.features.accuracy.coco.tables import ClassTable
 from qviz.structures import Category, Dataset, DatasetImage, Detections
 from tests.features.accuracy import plain_ap
 
@@ -105,7 +107,7 @@ def test_large_overlap_matrices_are_computed_in_parts(monkeypatch: pytest.Monkey
     dataset, dt = crowded(11, 6, 20, 60, 24)
     rows = result_rows(dt, CLASSES)
     whole = match(dataset, rows)
-    monkeypatch.setattr("qviz.features.accuracy.coco_rule.PAIRS_AT_ONCE", 7)
+    monkeypatch.setattr("qviz.features.accuracy.coco.rule.PAIRS_AT_ONCE", 7)
     parts = match(dataset, rows)
     for size in SIZES:
         for first, second in zip(whole[size].classes, parts[size].classes, strict=True):
@@ -126,9 +128,9 @@ def test_only_the_best_100_detections_per_class_count() -> None:
 @pytest.mark.parametrize("hits", [0, 1, 15, 16, 17, 48, 50])
 def test_sums_and_maxima_in_rows_equal_numpys(hits: int) -> None:
     values = np.random.default_rng(hits).integers(0, 9, (hits, 3)).astype(np.float64)
-    sums = coco_matching._accumulated(np.add, values.copy())
+    sums = match_tables._accumulated(np.add, values.copy())
     np.testing.assert_array_equal(sums, np.add.accumulate(values))
-    maxima = coco_matching._accumulated(np.maximum, values.copy()[::-1])
+    maxima = match_tables._accumulated(np.maximum, values.copy()[::-1])
     np.testing.assert_array_equal(maxima, np.maximum.accumulate(values[::-1]))
 
 
@@ -137,4 +139,4 @@ def test_detections_are_sorted_as_by_lexsort(odd: float) -> None:
     draw = np.random.default_rng(3)
     scores = np.append(draw.integers(0, 50, 2_000) / 64, odd)  # many are equal
     groups = draw.integers(0, 40, len(scores))
-    np.testing.assert_array_equal(coco_matching._falling(scores, groups), np.lexsort((-scores, groups)))
+    np.testing.assert_array_equal(coco_matching.falling(scores, groups), np.lexsort((-scores, groups)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qviz.features.accuracy.errors import KINDS, error_costs
+from qviz.features.accuracy.errors import KINDS, DetectionErrors, error_costs
 from qviz.structures import Category, Dataset, DatasetImage, Detections
 from tests.features.accuracy.test_significance import CLASSES, scene
 
@@ -38,7 +38,7 @@ def rounded(seed: int, decimals: int | None) -> tuple[Dataset, dict[int, Detecti
 def test_error_types_equal_recorded_values_of_tidecv(
     seed: int, decimals: int | None, expected: dict[str, tuple[int, float]]
 ) -> None:
-    costs = error_costs(*rounded(seed, decimals), CLASSES)
+    costs = error_costs(DetectionErrors.of(*rounded(seed, decimals), CLASSES))
     assert [row.kind for row in costs] == list(KINDS)
     assert {row.kind: row.count for row in costs} == {kind: count for kind, (count, _) in expected.items()}
     assert [row.cost for row in costs] == pytest.approx([expected[kind][1] for kind in KINDS], abs=1e-9)
@@ -64,7 +64,9 @@ def test_error_types_equal_tidecv(seed: int, decimals: int | None) -> None:
             predictions.add_detection(image.id, CLASSES[int(class_id)], float(score), [*box[:2], *(box[2:] - box[:2])])
     errors = tidecv.TIDE().evaluate(truths, predictions, mode="bbox").fix_main_errors()
     expected = {error.short_name: value / 100 for error, value in errors.items()}
-    assert {row.kind: row.cost for row in error_costs(dataset, dt, CLASSES)} == pytest.approx(expected, abs=1e-6)
+    assert {row.kind: row.cost for row in error_costs(DetectionErrors.of(dataset, dt, CLASSES))} == pytest.approx(
+        expected, abs=1e-6
+    )
 
 
 A, B = 3, 7
@@ -86,7 +88,7 @@ def test_error_type_of_one_object(boxes: list[list[float]], class_ids: list[int]
     image = DatasetImage(1, "x", b"", TRUTH, np.array([A]), np.array([False]), np.array([1e4]))
     dataset = Dataset("d", (image,), (Category(A, "a"), Category(B, "b")))
     scores = np.linspace(0.9, 0.5, len(boxes))
-    costs = error_costs(dataset, {1: Detections.of(boxes, scores, class_ids)}, {0: A, 1: B})
+    costs = error_costs(DetectionErrors.of(dataset, {1: Detections.of(boxes, scores, class_ids)}, {0: A, 1: B}))
     assert {row.kind for row in costs if row.count} == expected
 
 
@@ -95,4 +97,4 @@ def test_a_detection_on_a_crowd_costs_nothing() -> None:
     image = DatasetImage(1, "x", b"", crowd, np.array([A, A]), np.array([False, True]), np.array([1e4, 4e4]))
     dataset = Dataset("d", (image,), (Category(A, "a"),))
     dt = {1: Detections.of([[210, 10, 260, 60], [0, 0, 100, 100]], [0.9, 0.8], [0, 0])}
-    assert all(row.cost == 0 for row in error_costs(dataset, dt, {0: A}))
+    assert all(row.cost == 0 for row in error_costs(DetectionErrors.of(dataset, dt, {0: A})))

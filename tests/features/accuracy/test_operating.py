@@ -12,7 +12,7 @@ import pytest
 from qviz.errors import SettingsError
 from qviz.features.accuracy import Evaluation
 from qviz.features.accuracy.ap import average_precision, tables
-from qviz.features.accuracy.coco_matching import ClassTable, MatchTables
+from qviz.features.accuracy.coco.tables import ClassTable, MatchTables
 from qviz.features.accuracy.gate import check_recall
 from qviz.features.accuracy.measured import operating_at
 from qviz.features.accuracy.operating import Operating, operate, with_recoveries
@@ -110,7 +110,7 @@ def mixed(first: MatchTables, second: MatchTables, swapped: np.ndarray) -> Match
         scores, images = (np.concatenate([getattr(t, n)[m] for t, m in parts]) for n in ("scores", "images"))
         true, ignored = (np.concatenate([getattr(t, n)[:, m] for t, m in parts], axis=1) for n in ("true", "ignored"))
         order = np.argsort(-scores, kind="stable")
-        rows.append(ClassTable(scores[order], images[order], true[:, order], ignored[:, order], a.truths))
+        rows.append(ClassTable.of(scores[order], images[order], true[:, order], ignored[:, order], a.truths))
     return MatchTables(tuple(rows), first.recalls, first.images)
 
 

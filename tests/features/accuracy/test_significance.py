@@ -7,7 +7,8 @@ import pytest
 
 from qviz.features.accuracy.ap import APResult, VariantLoss, average_precision
 from qviz.features.accuracy.bootstrap import Bootstrap, draws, holm, interval, p_value
-from qviz.features.accuracy.coco_matching import mean_ap, result_rows
+from qviz.features.accuracy.coco.matching import result_rows
+from qviz.features.accuracy.coco.tables import mean_ap
 from qviz.structures import Category, Dataset, DatasetImage, Detections
 from tests.features.accuracy import plain_ap
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from qviz.features.accuracy.ap import average_precision
-from qviz.features.accuracy.coco_matching import MatchTables
+from qviz.features.accuracy.coco.tables import MatchTables
 from qviz.features.accuracy.thresholds import PrecisionRecall, reliability, threshold_shift
 from qviz.structures import Detections
 from tests.features.accuracy.scenes import CAT, CLASSES, DOG, dataset, detected, image

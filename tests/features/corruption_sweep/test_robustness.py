@@ -15,7 +15,8 @@ from qviz.datasets.coco import read_coco
 from qviz.engine import LocalEngine
 from qviz.errors import Cancelled, SettingsError
 from qviz.features.accuracy.ap import average_precision, tables
-from qviz.features.accuracy.coco_matching import mean_ap, result_rows
+from qviz.features.accuracy.coco.matching import result_rows
+from qviz.features.accuracy.coco.tables import mean_ap
 from qviz.features.accuracy.evaluator import MeasuredImage, Measurement, measure_job
 from qviz.features.accuracy.truth import category_ids
 from qviz.features.comparison.matching import agreed, agreement, confidences

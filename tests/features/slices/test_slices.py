@@ -14,7 +14,7 @@ from qviz.context import Context
 from qviz.engine import LocalEngine
 from qviz.errors import SettingsError
 from qviz.features.accuracy.ap import tables
-from qviz.features.accuracy.coco_matching import result_rows
+from qviz.features.accuracy.coco.matching import result_rows
 from qviz.features.accuracy.operating import operate
 from qviz.features.accuracy.slice_loss import Slices
 from qviz.features.slices import slices

@@ -24,7 +24,7 @@ from qviz.decoders import DECODERS
 from qviz.detector import PAGE_SCORE
 from qviz.features.accuracy.ap import METRICS, AveragePrecision, Metric, VariantLoss, figures_of
 from qviz.features.accuracy.bootstrap import Bootstrap
-from qviz.features.accuracy.coco_matching import ClassTable, MatchTables
+from qviz.features.accuracy.coco.tables import ClassTable, MatchTables
 from qviz.features.accuracy.evaluator import Evaluator
 from qviz.features.accuracy.shapes.match_images import (
     IOU_TYPES,
@@ -204,7 +204,7 @@ def _class_table(rows: Sequence[MatchedGroup], size: str, index: Mapping[int, in
     truths = np.zeros(len(index), np.uint16)
     for row in rows:
         truths[index[row.image]] = row.truths[size]
-    return ClassTable(scores[order], images[order], true, ignored, truths)
+    return ClassTable.of(scores[order], images[order], true, ignored, truths)
 
 
 def _losses(

@@ -1,4 +1,4 @@
-"""COCO's rule of matching, for all images and classes at once. `coco_matching` explains the rule and its tables.
+"""COCO's rule of matching, for all images and classes at once. `matching` explains the rule.
 
 Shapes: T IoU thresholds; n boxes of many images and classes.
 """
@@ -83,11 +83,10 @@ class CocoRule:
         ious[dt_index[pair[first]]] = overlap[pair[first]]
         return true, (matched_at_all & ~true) | (self._outside(dt.areas) & ~matched_at_all), ious
 
-    def table(self, decisions: np.ndarray, size: int) -> np.ndarray:
-        """(T, n) booleans from the bits of decisions (n,), for the size with this index."""
+    def bits(self, decisions: np.ndarray, size: int) -> np.ndarray:
+        """(n,) uint16, the bits of decisions (n,) for the size with this index, the lowest threshold in the lowest."""
         levels = len(self.thresholds)
-        bits = (decisions >> size * levels).astype(np.uint16)  # a quarter of the bytes to read for each threshold
-        return np.asarray(bits & (1 << np.arange(levels, dtype=np.uint16))[:, None], bool)
+        return np.asarray((decisions >> size * levels) & ((1 << levels) - 1), np.uint16)
 
     def _outside(self, areas: np.ndarray) -> np.ndarray:
         """(n,) for each area, the bits of the sizes for which it is too small or too large."""
