@@ -42,6 +42,11 @@ def dense(inputs: list[int], outputs: list[int], scales: list[float], axis: int 
     )
 
 
+def converted(kind: int, output: int) -> bytes:
+    """A model with one operator, from float32 to another type."""
+    return packed([tensor("in", [1, 4]), tensor("out", [1, 4], output)], [operator(0, [0], [1])], [code(kind)])
+
+
 REFUSED = [
     (dense([0, 7], [2], [1.0]), "an operator names a tensor that is not among its 3"),
     (dense([0, 1], [], [1.0]), "operator 0 (FULLY_CONNECTED) has no output"),
@@ -54,6 +59,12 @@ REFUSED = [
     (dense([0, 1], [2], [1.0] * 4, axis=2), "tensor 'weights' is quantized along axis 2 of 2"),
     (dense([0, 1], [2], [1.0] * 4, axis=-1), "tensor 'weights' is quantized along axis -1 of 2"),
     (dense([0, 1], [2], [1.0] * 3), "tensor 'weights' has 3 scales for 4 channels"),
+    (
+        converted(OP.RESHAPE, fb.TensorType.COMPLEX64),
+        "operator 0 (RESHAPE) makes complex64 of float32, which it cannot",
+    ),
+    (converted(OP.SOFTMAX, fb.TensorType.INT64), "operator 0 (SOFTMAX) makes int64 of float32, which it cannot"),
+    (converted(OP.EXPAND_DIMS, INT8), "operator 0 (EXPAND_DIMS) makes int8 of float32, which it cannot"),
     (
         packed([tensor("in", [1]), tensor("out", [1])], [], []),
         "its output 'out' is never written",
