@@ -234,7 +234,7 @@ class Session(VariantAnalyses):
             calibration: Images, folders or zip archives, or a file of saved ranges; by default the session's.
             ranges: Method by which activation ranges are computed: mean, minmax, moving_average or percentile.
             keep_ranges: Measure ranges even if the recipe does not need them, and return them in `built.ranges`.
-            cures: Any of equalize, round_weights, correct_biases; `built.changes` says what each one changed.
+            cures: Names in `features.building.cures.CURES`; `built.changes` says what each one changed.
             options: Options of the recipe: io, algorithm, keep_float, keep_operators, block, wide, wide_operators.
 
         Returns:

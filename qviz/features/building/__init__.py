@@ -69,7 +69,7 @@ def quantize(
         context.progress.step("Building and testing the file")
         built = context.wait(start_building(workers, source, recipe, options, measured, calibration))
         built = mended(context, workers, source, replace(built, changes=changes), calibration, cures)
-    return replace(built, ranges=measured)
+    return replace(built, ranges=measured, wide=source.whole(built.wide))
 
 
 def needs_ranges(source: Source, recipe: str, options: Options, ranges: str, images: int) -> bool:

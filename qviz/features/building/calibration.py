@@ -37,7 +37,7 @@ from qviz.datasets.images import read_image
 from qviz.engine import Blob
 from qviz.errors import ImageError, QuantizeError
 from qviz.features.building.source import Source, with_unique_tensor_names
-from qviz.structures import EncodedImage, Graph, Settings, Tensor, digest_of_json
+from qviz.structures import EncodedImage, Graph, Settings, Tensor, digest_of, digest_of_json
 from qviz.tflite.inputs import InputSpec, fill
 from qviz.tflite.runner import Runner
 from qviz.tflite.schema import read_graph
@@ -296,6 +296,16 @@ def ranges_job(model: Blob, settings: Settings, images: Sequence[EncodedImage], 
         rows.append(ranges_of_last_run(graph, runner, method))
         digests.append(image.digest)
     return image_ranges(graph, rows, skipped, digests)
+
+
+def ranges_on(data: bytes, inputs: Iterable[np.ndarray], method: str = DEFAULT_METHOD) -> Calibration:
+    """Measure the ranges of a float32 file's activations on inputs of the network. Raises ModelError."""
+    graph, runner = with_unique_tensor_names(read_graph(data)), Runner(data)
+    rows = []
+    for values in inputs:
+        runner.run([values])
+        rows.append(ranges_of_last_run(graph, runner, method))
+    return calibration_of(image_ranges(graph, rows), digest_of(data), method)
 
 
 def ranges_of_last_run(graph: Graph, runner: Runner, method: str) -> list[tuple[float, float]]:

@@ -38,7 +38,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--cures",
         type=options.names,
         metavar="NAME,...",
-        help="split_head, equalize, round_weights, correct_biases: changes that need no labels",
+        help="split_head, equalize, split_channels, round_weights, correct_biases: changes that need no labels",
     )
     options.add_common(parser, csv=False)
 

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable
 
 from qviz.errors import QuantizeError
 from qviz.features.building.calibration import Calibration
+from qviz.features.building.channel_parts import whole_name
 from qviz.features.building.recipes import (
     BLOCKS,
     RECIPES,
@@ -137,7 +138,8 @@ def _check_wide(recipe: Recipe, graph: Graph, options: Options, in_float: Collec
 
 def _matches(pattern: str, op: Op, graph: Graph) -> bool:
     try:
-        return any(re.search(pattern, tensor.name) for tensor in graph.op_outputs(op))
+        names = {name for tensor in graph.op_outputs(op) for name in (tensor.name, whole_name(tensor.name))}
+        return any(re.search(pattern, name) for name in names)
     except re.error as error:
         raise QuantizeError(
             f"{pattern!r} is not a regular expression ({error}); escape ( [ * with a backslash."

@@ -1,8 +1,9 @@
 """The cures that `quantize` can apply while it builds a variant.
 
-`split_head` and `equalize` change the float file before ranges are measured; the others change the built file. All
-except `split_head` run the network on some of the calibration images and only make changes with a measured gain. Each
-cure is explained in the module that implements it.
+`split_head`, `equalize` and `split_channels` change the float file before ranges are measured; the others change the
+built file. All except `split_head` run the network on some of the calibration images, and `split_channels`,
+`round_weights` and `correct_biases` only make changes with a measured gain. Each cure is explained in the module that
+implements it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from qviz.features.building.recipes import Recipe, recipe_of
 from qviz.features.building.result import Built
 from qviz.features.building.rounding import round_weights
 from qviz.features.building.source import Source, with_associated_files
+from qviz.features.building.split_channels import split_channels
 from qviz.features.building.split_head import split_head
 from qviz.structures import EncodedImage, Scheme, Settings, digest_of
 from qviz.tensorflow_models import SourceKind
@@ -31,12 +33,15 @@ from qviz.tflite.schema import read_graph
 CURES = {
     "split_head": "boxes and scores that share one output, and so one scale, become two outputs",
     "equalize": "channels of consecutive convolutions get similar ranges; the float network computes the same",
+    "split_channels": "quiet and loud channels are computed in two parts, so that each part has a scale of its own",
     "round_weights": "weights are rounded so that each convolution's output errs least",
     "correct_biases": "mean errors are taken out of the biases, where held-out images confirm it",
 }
 """Name of a cure -> what it does, in the order in which cures are applied."""
-BEFORE = ("split_head", "equalize")
+BEFORE = ("split_head", "equalize", "split_channels")
 """Cures that change the float file."""
+_STEPS = {"equalize": "Equalizing channels", "split_channels": "Splitting quiet and loud channels"}
+"""Cure of the float file that runs in a worker -> the step that progress shows."""
 IMAGES = 12
 """Number of calibration images that cures use, spread evenly over all of them."""
 MIN_IMAGES = 2
@@ -63,6 +68,11 @@ def check_cures(cures: Collection[str], recipe: Recipe, images: int) -> None:
         raise QuantizeError(
             f"correct_biases changes integer biases, and recipe {recipe.name} keeps biases in float; use it with int8."
         )
+    if "split_channels" in cures and recipe.activation_bits != 8:
+        raise QuantizeError(
+            f"split_channels gives quiet channels finer 8-bit steps, and recipe {recipe.name} has no 8-bit activations;"
+            " use it with int8."
+        )
     if "round_weights" in cures and (recipe.scheme is Scheme.FLOAT16 or recipe.blockwise):
         raise QuantizeError(
             f"round_weights needs integer weights with one scale per channel, which recipe {recipe.name} does not make."
@@ -87,12 +97,14 @@ def prepared(
     if "split_head" in cures:
         source = _float_source(source, split_head(source.float_data))
         changes = ("Boxes and scores are separate outputs.",)
-    if "equalize" not in cures:
-        return _float_source(source, source.float_data), changes
-    context.progress.step("Equalizing channels")
-    model = workers.share(source.float_data, source.float_digest)
-    data, sentence = context.wait(workers.submit(equalize_job, model, source.settings, chosen_images(images)))
-    return _float_source(source, data), (*changes, sentence)
+    for name, step in _STEPS.items():
+        if name in cures:
+            context.progress.step(step)
+            model = workers.share(source.float_data, source.float_digest)
+            job = workers.submit(float_job, name, model, source.settings, chosen_images(images))
+            data, origins, sentence = context.wait(job)
+            source, changes = replace(_float_source(source, data), origins=origins), (*changes, sentence)
+    return _float_source(source, source.float_data), changes
 
 
 def mended(
@@ -128,11 +140,20 @@ def _float_source(source: Source, data: bytes) -> Source:
     )
 
 
-def equalize_job(model: Blob, settings: Settings, images: Sequence[EncodedImage]) -> tuple[bytes, str]:
-    """(equalized float32 file, a sentence on what changed); runs in a worker. Raises QuantizeError, ModelError."""
+def float_job(
+    cure: str, model: Blob, settings: Settings, images: Sequence[EncodedImage]
+) -> tuple[bytes, tuple[int, ...], str]:
+    """Apply `equalize` or `split_channels`: (changed float32 file, `Source.origins`, a sentence on what changed).
+
+    Runs in a worker. Raises QuantizeError, ModelError.
+    """
     data = model.read()
-    result = equalize(data, _inputs(data, settings, images))
-    return result.data, str(result)
+    inputs = _inputs(data, settings, images)
+    if cure == "equalize":
+        equalized = equalize(data, inputs)
+        return equalized.data, (), str(equalized)
+    result = split_channels(data, inputs)
+    return result.data, result.origins, str(result)
 
 
 def mend_job(

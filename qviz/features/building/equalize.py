@@ -25,9 +25,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from qviz.features.building.error_measures import end_tensors, largest_difference
+from qviz.features.building.recipes import bias_of
 from qviz.formatting import plural
 from qviz.structures import Graph, Op, Tensor
-from qviz.structures.graph import BIAS_INPUT
 from qviz.tflite.constants import operator_options, own_constants, stored_constant, with_constants
 from qviz.tflite.runner import Runner
 from qviz.tflite.schema import read_graph
@@ -200,15 +200,9 @@ def _weights(graph: Graph, op: Op) -> Tensor:
     return graph.tensors[op.inputs[1] or 0]
 
 
-def _bias(graph: Graph, op: Op) -> Tensor | None:
-    at = BIAS_INPUT[op.kind]
-    index = op.inputs[at] if at < len(op.inputs) else None
-    return None if index is None else graph.tensors[index]
-
-
 def _changeable(op: Op, unshared: frozenset[int], readers: Mapping[int, Sequence[Op]], graph: Graph) -> bool:
     """Whether the operator's weights and bias are float32 constants that no other operator reads."""
-    parts = [_weights(graph, op), *([bias] if (bias := _bias(graph, op)) is not None else [])]
+    parts = [_weights(graph, op), *([bias] if (bias := bias_of(graph, op)) is not None else [])]
     return all(part.index in unshared and len(readers[part.index]) == 1 for part in parts)
 
 
@@ -219,17 +213,27 @@ def _channels_fit(graph: Graph, first: Op, second: Op) -> bool:
     return shape[-1] == channels
 
 
-def _peaks(data: bytes, inputs: Iterable[np.ndarray], tensors: Iterable[int]) -> dict[int, np.ndarray]:
-    """Tensor -> (channels,) largest absolute value of each channel over all inputs."""
-    runner = Runner(data)
-    peaks: dict[int, np.ndarray] = {}
+def channel_ranges(
+    data: bytes, inputs: Sequence[np.ndarray], tensors: Iterable[int]
+) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """Tensor -> (smallest, largest value of each channel on each input), both (inputs, channels). Raises ModelError."""
+    runner, chosen = Runner(data), list(tensors)
+    rows: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {tensor: [] for tensor in chosen}
     for values in inputs:
         runner.run([values])
-        for tensor in tensors:
+        for tensor in chosen:
             array = runner.tensor(tensor)
-            peak = np.abs(array).reshape(-1, array.shape[-1]).max(0)
-            peaks[tensor] = np.maximum(peaks[tensor], peak) if tensor in peaks else peak
-    return peaks
+            flat = array.reshape(-1, array.shape[-1])
+            rows[tensor].append((flat.min(0), flat.max(0)))
+    return {
+        tensor: (np.stack([low for low, _ in row]), np.stack([high for _, high in row])) for tensor, row in rows.items()
+    }
+
+
+def _peaks(data: bytes, inputs: Sequence[np.ndarray], tensors: Iterable[int]) -> dict[int, np.ndarray]:
+    """Tensor -> (channels,) largest absolute value of each channel over all inputs."""
+    ranges = channel_ranges(data, inputs, tensors)
+    return {tensor: np.maximum(np.abs(lows), np.abs(highs)).max(0) for tensor, (lows, highs) in ranges.items()}
 
 
 class _Constants:
@@ -247,7 +251,7 @@ class _Constants:
 
     def scale(self, chain: Chain, scales: np.ndarray) -> None:
         """Divide each channel's weights and bias by its scale in the first convolution; multiply them in the second."""
-        weights, bias = _weights(self._graph, chain.first), _bias(self._graph, chain.first)
+        weights, bias = _weights(self._graph, chain.first), bias_of(self._graph, chain.first)
         shape = (-1, 1, 1, 1) if chain.first.kind == "CONV_2D" else (1, 1, 1, -1)
         self.changed[weights.index] = self.of(weights) / scales.reshape(shape)
         if bias is not None:

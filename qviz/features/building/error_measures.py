@@ -32,24 +32,32 @@ def end_tensors(graph: Graph) -> list[int]:
     return [i for i in ends if graph.tensors[i].dtype in ("float32", "float16") or graph.tensors[i].quantized]
 
 
-def largest_difference(data: bytes, other: bytes, inputs: Iterable[np.ndarray], tensors: Sequence[int]) -> float:
+def largest_difference(
+    data: bytes,
+    other: bytes,
+    inputs: Iterable[np.ndarray],
+    tensors: Sequence[int],
+    other_tensors: Sequence[int] | None = None,
+    kernels: str = "default",
+) -> float:
     """The largest difference of a float tensor between two files, relative to the tensor's largest value.
 
     Args:
-        data, other: Two files with the same tensors.
         inputs: The network's inputs on which both are run.
-        tensors: Indices of the tensors to compare.
+        tensors: Indices of the tensors of `data` to compare.
+        other_tensors: Indices of the same tensors in `other`, if they differ.
+        kernels: The kernels that run `other`, see `qviz.tflite.runner`.
 
     Raises:
         ModelError: A file cannot be run.
     """
-    first, second = Runner(data), Runner(other)
+    first, second = Runner(data), Runner(other, kernels=kernels)
     worst = 0.0
     for values in inputs:
         first.run([values])
         second.run([values])
-        for tensor in tensors:
-            a, b = first.tensor(tensor), second.tensor(tensor)
+        for tensor, partner in zip(tensors, other_tensors or tensors, strict=True):
+            a, b = first.tensor(tensor), second.tensor(partner)
             if a.size:
                 worst = max(worst, float(np.abs(a - b).max() / max(np.abs(a).max(), 1e-12)))
     return worst

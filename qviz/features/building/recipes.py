@@ -22,7 +22,9 @@ from typing import Any
 
 from qviz.errors import QuantizeError, SettingsError
 from qviz.structures import Graph, Op, Scheme, Tensor
+from qviz.structures.graph import BIAS_INPUT
 from qviz.structures.operators import parse_orders
+from qviz.tflite.scheme import INTEGER_FORM
 
 _CONVOLUTIONS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "EMBEDDING_LOOKUP"})
 WEIGHTS_8 = _CONVOLUTIONS | {"BATCH_MATMUL"}
@@ -39,8 +41,8 @@ RESIZE_NEAREST_NEIGHBOR RSQRT SELECT SELECT_V2 SLICE SOFTMAX SPLIT SQRT STRIDED_
 TRANSPOSE TRANSPOSE_CONV UNPACK"""
 WIDE_KINDS = frozenset(_WIDE.split())
 """Operators that can have 16-bit activations beside 8-bit weights."""
-REWRITTEN = frozenset({"HARD_SWISH"})
-"""Operators without a 16-bit kernel that are replaced by operators with one, see `wide`."""
+REWRITTEN = frozenset({"HARD_SWISH", *INTEGER_FORM})
+"""Operators without a 16-bit kernel that are replaced by operators with one, see `rewriting`."""
 
 
 class Builder(StrEnum):
@@ -325,6 +327,13 @@ def weights_of(graph: Graph, op: Op) -> Tensor | None:
     index = op.inputs[1] if op.kind in WEIGHTS_8 and len(op.inputs) > 1 else None
     tensor = graph.tensors[index] if index is not None else None
     return tensor if tensor is not None and tensor.constant else None
+
+
+def bias_of(graph: Graph, op: Op) -> Tensor | None:
+    """The bias of an operator; None if it has none."""
+    at = BIAS_INPUT.get(op.kind, len(op.inputs))
+    index = op.inputs[at] if at < len(op.inputs) else None
+    return None if index is None else graph.tensors[index]
 
 
 def recipe_of(name: str) -> Recipe:

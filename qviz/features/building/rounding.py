@@ -23,11 +23,11 @@ import numpy as np
 
 from qviz.features.building.biases import partners
 from qviz.features.building.gptq import rounded, smaller_scales
+from qviz.features.building.recipes import bias_of
 from qviz.features.building.source import with_unique_tensor_names
 from qviz.features.building.windows import sampled_rows
 from qviz.formatting import plural
 from qviz.structures import Graph, Op, Tensor
-from qviz.structures.graph import BIAS_INPUT
 from qviz.tflite.constants import operator_options, stored_constant, weight_tensors
 from qviz.tflite.edit import packed, set_constant, unpacked
 from qviz.tflite.runner import Runner
@@ -223,9 +223,8 @@ def _round_layer(
 
 
 def _has_integer_bias(graph: Graph, op: Op) -> bool:
-    at = BIAS_INPUT[op.kind]
-    index = op.inputs[at] if at < len(op.inputs) else None
-    return index is not None and graph.tensors[index].dtype != "float32"
+    bias = bias_of(graph, op)
+    return bias is not None and bias.dtype != "float32"
 
 
 def _as_batches(weights: np.ndarray, depthwise: bool, channels: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -37,6 +38,8 @@ class Source:
             converted from it.
         graph: Graph of the float32 .tflite file.
         settings: How images are prepared.
+        origins: For each operator of `graph`, the index of the operator that it is a part of, in the file before
+            channels were split; empty if none were. Users number the operators of that file.
     """
 
     kind: SourceKind
@@ -46,6 +49,20 @@ class Source:
     float_digest: str
     graph: Graph = field(repr=False)
     settings: Settings
+    origins: tuple[int, ...] = field(default=(), repr=False)
+
+    def parts_of(self, orders: Collection[int]) -> tuple[int, ...]:
+        """Indices in `graph` of all parts of these operators."""
+        if not self.origins:
+            return tuple(orders)
+        return tuple(order for order, origin in enumerate(self.origins) if origin in orders)
+
+    def whole(self, orders: Collection[int]) -> tuple[int, ...]:
+        """The operators all of whose parts are among these indices in `graph`; the opposite of `parts_of`."""
+        if not self.origins:
+            return tuple(orders)
+        others = {origin for order, origin in enumerate(self.origins) if order not in orders}
+        return tuple(sorted({self.origins[order] for order in orders} - others))
 
 
 def source_of(model: LoadedModel, given: ModelSource | None = None) -> Source:

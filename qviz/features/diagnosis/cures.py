@@ -95,6 +95,10 @@ def _without_labels(case: Case) -> Plan | None:
     return Plan(case.recipe, cures=names) if case.recipe == "int8" else None
 
 
+def _split_channels(case: Case) -> Plan | None:
+    return Plan(case.recipe, cures=("split_channels",)) if case.recipe == "int8" else None
+
+
 def _int16(case: Case) -> Plan | None:
     return Plan("int16x8") if case.recipe != "int16x8" else None
 
@@ -137,6 +141,14 @@ CURES: tuple[Means, ...] = (
         frozenset({"weights", "activations"}),
         lambda case: "Build it again with equalized channels, rounding fitted to the images and corrected biases.",
         _without_labels,
+        predicted=False,
+        integers_only=True,
+    ),
+    Means(
+        "split_channels",
+        frozenset({"activations"}),
+        lambda case: "Build it again with quiet and loud channels as separate tensors, each on its own scale.",
+        _split_channels,
         predicted=False,
         integers_only=True,
     ),
@@ -234,7 +246,12 @@ def _cure(means: Means, case: Case, plan: Plan, name: str) -> Cure:
 
 
 def _bytes(case: Case, plan: Plan) -> int | None:
-    """Expected size of the file in bytes: the variant's, plus three bytes for each weight that is kept in float."""
+    """Expected size of the file in bytes: the variant's, plus three bytes for each weight that is kept in float.
+
+    None if it is not known.
+    """
+    if "split_channels" in plan.cures:  # it adds operators, whose number is known once it is built
+        return None
     if plan.recipe not in (case.recipe, "int16x8") or case.variant.scheme is Scheme.FLOAT32:
         return None
     in_float = case.orders if "keep_operators" in plan.options else ()

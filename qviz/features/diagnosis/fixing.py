@@ -27,7 +27,7 @@ from qviz.features.diagnosis.result import Cure, Diagnosis, Estimate
 from qviz.features.rescuing import halves
 from qviz.structures import Dataset, EncodedImage
 
-MAX_BUILT = 4
+MAX_BUILT = 5
 """Maximum number of cures that are built, the best predictions first."""
 
 

@@ -11,15 +11,15 @@ from ai_edge_litert import schema_py_generated as fb
 
 from qviz.engine import LocalEngine
 from qviz.features.building.build import start_building
-from qviz.features.building.calibration import Calibration, calibration_of, image_ranges, ranges_of_last_run
+from qviz.features.building.calibration import ranges_on
 from qviz.features.building.recipes import Options
-from qviz.structures import digest_of
 from qviz.tensorflow_models import SourceKind
 from qviz.tflite.edit import packed
 from qviz.tflite.runner import Runner
-from qviz.tflite.schema import read_graph
 from tests.features.conftest import source_of
 
+SILU = "silu"
+"""x * sigmoid(x), as a LOGISTIC and a MUL after the convolution."""
 SIDE = 24
 """Height and width of the input, in pixels."""
 RELU, RELU6, LINEAR = (
@@ -35,12 +35,12 @@ class Layer:
 
     Attributes:
         weights: (outputs, height, width, inputs), or (1, height, width, channels) if the convolution is depthwise.
-        activation: RELU, RELU6 or LINEAR.
+        activation: RELU, RELU6, LINEAR or SILU.
     """
 
     weights: np.ndarray
     bias: np.ndarray
-    activation: int = RELU
+    activation: int | str = RELU
     depthwise: bool = False
 
 
@@ -87,7 +87,7 @@ def chain(layers: Sequence[Layer]) -> bytes:
         output = tensor(f"layer{number}", (1, SIDE, SIDE, len(layer.bias)))
         options = fb.DepthwiseConv2DOptionsT() if layer.depthwise else fb.Conv2DOptionsT()
         options.strideH = options.strideW = options.dilationHFactor = options.dilationWFactor = 1
-        options.fusedActivationFunction = layer.activation
+        options.fusedActivationFunction = LINEAR if layer.activation == SILU else layer.activation
         if layer.depthwise:
             options.depthMultiplier = 1
         kind = fb.BuiltinOptions.DepthwiseConv2DOptions if layer.depthwise else fb.BuiltinOptions.Conv2DOptions
@@ -95,10 +95,17 @@ def chain(layers: Sequence[Layer]) -> bytes:
         op = fb.OperatorT(opcodeIndex=int(layer.depthwise), inputs=inputs, outputs=[output])
         op.builtinOptionsType, op.builtinOptions = kind, options
         operators.append(op)
+        if layer.activation == SILU:
+            gate, result = (tensor(f"{part}{number}", (1, SIDE, SIDE, len(layer.bias))) for part in ("gate", "silu"))
+            operators.append(fb.OperatorT(opcodeIndex=2, inputs=[output], outputs=[gate]))
+            product = fb.OperatorT(opcodeIndex=3, inputs=[output, gate], outputs=[result])
+            product.builtinOptionsType, product.builtinOptions = fb.BuiltinOptions.MulOptions, fb.MulOptionsT()
+            operators.append(product)
+            output = result
         current = output
     codes = [
         fb.OperatorCodeT(deprecatedBuiltinCode=code, builtinCode=code, version=1)
-        for code in (fb.BuiltinOperator.CONV_2D, fb.BuiltinOperator.DEPTHWISE_CONV_2D)
+        for code in map(fb.BuiltinOperator.__dict__.get, ("CONV_2D", "DEPTHWISE_CONV_2D", "LOGISTIC", "MUL"))
     ]
     graph = fb.SubGraphT(tensors=tensors, inputs=[0], outputs=[current], operators=operators)
     return packed(fb.ModelT(version=3, operatorCodes=codes, subgraphs=[graph], buffers=buffers))
@@ -110,15 +117,6 @@ def noise(count: int, seed: int = 1) -> list[np.ndarray]:
     coarse = random.uniform(-1, 1, (count, 1, SIDE // 4, SIDE // 4, 3))
     fine = random.uniform(-1, 1, (count, 1, SIDE, SIDE, 3))
     return list((0.7 * coarse.repeat(4, 2).repeat(4, 3) + 0.3 * fine).astype(np.float32))
-
-
-def ranges_on(data: bytes, inputs: Sequence[np.ndarray], method: str = "minmax") -> Calibration:
-    graph, runner = read_graph(data), Runner(data)
-    rows = []
-    for values in inputs:
-        runner.run([values])
-        rows.append(ranges_of_last_run(graph, runner, method))
-    return calibration_of(image_ranges(graph, rows), digest_of(data), method)
 
 
 def built(
