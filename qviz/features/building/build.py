@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 
 import numpy as np
 
@@ -66,6 +67,8 @@ def start_building(
 
     Args:
         workers: Worker processes from `builders`.
+        options: Operator numbers are those of the given file, also if the source has split operators
+            (`Source.origins`). `Built.wide` has indices in `source.graph`.
         calibration: Ranges of activations, if the recipe needs them.
         images: Calibration images, for TensorFlow's converter and for algorithms that read images themselves.
 
@@ -73,6 +76,8 @@ def start_building(
         QuantizeError: The variant cannot be built; raised before anything is queued.
     """
     row = recipe_of(recipe)
+    keep, wide = source.parts_of(options.keep_orders), source.parts_of(options.wide_orders)
+    options = replace(options, keep_orders=keep, wide_orders=wide)
     check(row, source.graph, options)
     builder = builder_of(row, source.kind, options, calibration.method if calibration else "minmax", len(images))
     if builder is Builder.LITERT_QUANTIZER:
