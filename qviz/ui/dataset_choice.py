@@ -14,7 +14,7 @@ from qviz.datasets.files import unannotated_images
 from qviz.errors import QvizError
 from qviz.formatting import as_text, plural
 from qviz.structures import Dataset, digest_of
-from qviz.ui import page, view
+from qviz.ui import page, requested, view
 from qviz.ui.page import Page
 from qviz.ui.sample import FOLDER
 
@@ -58,7 +58,7 @@ def choose(sources: Mapping[str, Source]) -> Source | None:
     If nothing is annotated, returns None until the user agrees to use the reference's detections as ground truth.
     """
     if list(sources) == [REFERENCE]:
-        return sources[REFERENCE] if st.session_state.get(AGREED) else None
+        return sources[REFERENCE] if requested.last(AGREED) else None
     first, current = next(iter(sources)), view.current().data
     if current and current not in sources:
         page.unknown(f"the data {current}, which are not loaded here")

@@ -5,8 +5,9 @@
         return                             # running, cancelled or failed: `wait` has drawn that
     show(job.future.result())
 
-A job continues when the user leaves the page, and is listed in the tray of the session that started it. A cancelled or
-failed job stays in that state until `restart` is called.
+A job continues when the user leaves or reloads the page. It is listed in the tray of the session that started it and of
+its project, and `requested` finds its request again. A cancelled or failed job stays in that state until `restart` is
+called.
 """
 
 from __future__ import annotations

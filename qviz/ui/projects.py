@@ -7,19 +7,21 @@ The browser keeps the list of its projects itself (`project_list`).
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
+from qviz.cache import LRUCache
 from qviz.errors import ProjectChanged, ProjectError
 from qviz.formatting import as_text, plural
 from qviz.limits import limits
 from qviz.store import user_folder
-from qviz.store.projects import Projects
+from qviz.store.projects import Projects, Revision
 from qviz.ui import clicks, sample
 from qviz.ui.project_document import MAX_NAME, from_document, to_document
 from qviz.ui.project_list import project_list
@@ -32,6 +34,9 @@ REVISION, MADE_HERE, DELETED = "qviz_project_revision", "qviz_project_own", "qvi
 PROBLEM = "qviz_project_problem"
 """Session key of a sentence that says why the workspace cannot be saved; absent if it is saved."""
 MAX_DELETED = 200
+SHARED, MAX_SHARED = "qviz_project_shared", 64
+"""Session key of what the pages of a session without a project share (`shared`), and the maximum number of projects
+for which the server remembers it."""
 GONE = (
     "The project is no longer on this server: it was deleted on another page, or its disk is gone. This page still"
     " shows it; the next change saves it as a new project."
@@ -50,6 +55,31 @@ def projects() -> Projects:
         return _projects(str(user_folder("data") / "projects"))
     except RuntimeError as error:
         raise ProjectError("This account has no home folder; set QVIZ_DATA to a folder for projects.") from error
+
+
+@st.cache_resource(show_spinner=False)
+def _shared() -> LRUCache[dict[str, Any]]:
+    return LRUCache(MAX_SHARED)
+
+
+def shared() -> dict[str, Any]:
+    """What all pages with this project open have in common, and find again after a reload: requests and their jobs.
+
+    It is in the server's memory. A session without a project has its own.
+    """
+    project: str | None = st.session_state.get(KEY)
+    if project is None:
+        values: dict[str, Any] = st.session_state.setdefault(SHARED, {})
+        return values
+    return _shared().get(project, dict)
+
+
+def become_project() -> bool:
+    """Save the workspace as a project if it is none yet. Returns whether it has become one."""
+    if KEY in st.session_state:
+        return False
+    _save(current())
+    return KEY in st.session_state
 
 
 # ---- opening and saving ---------------------------------------------------------------------------------------------
@@ -120,7 +150,7 @@ def imported(data: bytes) -> Workspace:
 
 def leave(workspace: Workspace) -> None:
     """Continue the session with a workspace that belongs to no project; the previous project stays on disk."""
-    for key in (KEY, REVISION, MADE_HERE, PROBLEM):
+    for key in (KEY, REVISION, MADE_HERE, PROBLEM, SHARED):
         st.session_state.pop(key, None)
     st.session_state[SAVED] = keep(workspace)
     forget_drops()
@@ -142,15 +172,18 @@ def _save(workspace: Workspace) -> Workspace:
     project, (document, blobs) = st.session_state.get(KEY), to_document(workspace)
     blobs = {digest: data for digest, data in blobs.items() if digest not in sample.bundled()}
     try:
-        store = projects()
+        store, common = projects(), shared()
         try:
             revision = st.session_state.get(REVISION) if project else None
             name, made_here = project or store.new_id(), st.session_state.get(MADE_HERE, False) if project else True
-            _stands_for(workspace, name, store.save(name, document, blobs, revision), made_here)
+            _stands_for(workspace, name, _written(store, name, document, blobs, revision), made_here)
         except ProjectChanged:
             workspace = keep(workspace.with_notices([COPY]))
             name = store.new_id()
             _stands_for(workspace, name, store.save(name, document, blobs), made_here=True)
+        if name != project:
+            _shared().put(name, dict(common))
+            st.session_state.pop(SHARED, None)
     except ProjectError as error:
         st.session_state[PROBLEM] = str(error)
     else:
@@ -159,9 +192,32 @@ def _save(workspace: Workspace) -> Workspace:
     return workspace
 
 
+def _written(
+    store: Projects, project: str, document: dict[str, Any], blobs: Mapping[str, bytes], revision: Revision
+) -> Revision:
+    """Save the document. Returns the new revision. Raises ProjectChanged unless the other page made the same change.
+
+    Two pages make the same change if both show a build: each adds the variant as soon as it is finished.
+    """
+    try:
+        return store.save(project, document, blobs, revision)
+    except ProjectChanged:
+        latest = store.revision(project)
+        if store.load(project) != json.loads(json.dumps(document)):
+            raise
+        return latest
+
+
+def is_outdated() -> bool:
+    """Whether another page has saved the project since this session opened or saved it."""
+    project: str | None = st.session_state.get(KEY)
+    return project is not None and projects().revision(project) not in (None, st.session_state.get(REVISION))
+
+
 def delete(project: str) -> None:
     """Delete a project and its files, and remove it from the browser's list. Raises ProjectError if that fails."""
     projects().delete(project)
+    _shared().forget(project)
     gone: tuple[str, ...] = st.session_state.get(DELETED, ())
     st.session_state[DELETED] = (*gone, project)[-MAX_DELETED:]
 

@@ -1,4 +1,7 @@
-"""The job tray in the sidebar of every page: jobs that this session started, until the user saw or dismissed them."""
+"""The job tray in the sidebar of every page: jobs of this session and of its project, until they are seen or dismissed.
+
+A project's jobs are in the tray of every page that has the project open, also after a reload.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ MAX_ERROR = 160
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """One job of this session.
+    """One job of this session or of its project.
 
     Attributes:
         page, query: Title of the page that shows the result, and the query parameters of its address.
@@ -55,7 +58,14 @@ class Entry:
 def entries() -> list[Entry]:
     """The entries that are shown, the latest first."""
     rows: list[Entry] = st.session_state.get(KEY, [])
-    return [row for row in rows if row.is_shown]
+    others = [row for row in _of_project() if row not in rows]
+    return [row for row in (*rows, *others) if row.is_shown]
+
+
+def _of_project() -> list[Entry]:
+    """The jobs that any page of this project has started, or of this session if it has no project."""
+    rows: list[Entry] = projects.shared().setdefault(KEY, [])
+    return rows
 
 
 def add(job: Job[Any], title: str, quiet: bool, forget: Callable[[], object]) -> None:
@@ -68,7 +78,22 @@ def add(job: Job[Any], title: str, quiet: bool, forget: Callable[[], object]) ->
     rows = entries()
     if all(row.job is not job for row in rows):
         page = st.session_state.get(view.PAGE, "Overview")
-        st.session_state[KEY] = [Entry(job, title, page, view.link_query(page), quiet, forget), *rows][:MAX_ENTRIES]
+        entry = Entry(job, title, page, view.link_query(page), quiet, forget)
+        st.session_state[KEY] = [entry, *rows][:MAX_ENTRIES]
+        _keep_for_project(entry)
+
+
+def _keep_for_project(entry: Entry) -> None:
+    rows = _of_project()
+    rows[:] = [entry, *(row for row in rows if row.is_shown and row is not entry)][:MAX_ENTRIES]
+
+
+def take_along() -> None:
+    """Make the jobs of a session without a project those of the project that its workspace has just become."""
+    for row in reversed(entries()):
+        if projects.PARAMETER not in row.query:
+            row.query = {**row.query, **projects.parameter()}
+            _keep_for_project(row)
 
 
 def stop_quiet_jobs_of_other_projects() -> None:

@@ -1,4 +1,4 @@
-"""A job stays in sight and in reach on every page, and its form is as it was."""
+"""A job stays in sight and in reach on every page and after a reload, and its form is as it was."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OUTSIDE_OF_ROW = """tray => {
 """How far a title of several lines reaches below its row, in pixels."""
 
 
-def test_a_job_is_cancelled_from_another_page_and_its_form_is_as_it_was(visit: Visit) -> None:
+def test_a_job_is_cancelled_from_another_page_and_after_a_reload_and_its_form_is_as_it_was(visit: Visit) -> None:
     visit.open("/variants?tab=Calibration")
     page = visit.page
     draws = page.get_by_label("Draws per image count")
@@ -34,3 +34,11 @@ def test_a_job_is_cancelled_from_another_page_and_its_form_is_as_it_was(visit: V
     page.get_by_text("Stopped. What was computed so far is kept").first.wait_for()
     expect(page.get_by_role("tab", name="Calibration")).to_have_attribute("aria-selected", "true")
     expect(page.get_by_label("Draws per image count")).to_have_value("2")
+    page.get_by_role("button", name="Continue").click()
+    progress = page.get_by_test_id("stMain").get_by_test_id("stProgress")
+    progress.wait_for()
+    page.reload()
+    progress.wait_for()
+    tray.get_by_role("link", name="Calibration lab: int8").wait_for()
+    tray.get_by_role("button", name="✕").first.click()
+    page.get_by_text("Stopped. What was computed so far is kept").first.wait_for()

@@ -6,16 +6,19 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
+from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from qviz.context import Context
 from qviz.engine import LocalEngine
-from qviz.errors import ImageError
+from qviz.errors import ImageError, ProjectChanged
 from qviz.job import Job
-from qviz.ui import tray
+from qviz.ui import projects, tray
+from qviz.ui.project_document import to_document
 from qviz.ui.tray import Entry
+from qviz.ui.workspace import Workspace
 from tests.conftest import ROOT
 
 SECONDS = 30
@@ -102,3 +105,39 @@ def test_a_job_that_the_page_of_another_project_started_by_itself_is_stopped(app
     app.run()
     assert not app.exception
     assert [name for name, job in jobs.items() if job.cancel.is_set()] == forgotten == ["other"]
+
+
+def test_a_job_of_a_project_is_in_the_tray_of_each_page_that_opens_it(
+    engine: LocalEngine, executor: ThreadPoolExecutor
+) -> None:
+    project = projects.projects().new_id()
+    projects.projects().save(project, to_document(Workspace(name="dusk"))[0], {})
+    go_on, job = threading.Event(), Job[bool]()
+    job.start(executor, lambda context: go_on.wait(SECONDS), Context(engine))
+    row = Entry(job, "Build: int8", "Variants", {"tab": "Build", "project": project})
+    projects._shared().put(project, {tray.KEY: [row]})
+    pages = [AppTest.from_file(str(ROOT / "app.py"), default_timeout=180) for _ in range(2)]
+    for page in pages:
+        page.query_params["project"] = project
+        page.switch_page("pages/glossary.py").run()
+        assert "Build: int8" in _texts(page)
+    pages[0].button(key=f"tray-cancel-{row.number}").click().run()
+    assert job.cancel.is_set()
+    go_on.set()
+    wait([job.future], SECONDS)
+    row.job = Job[bool]()
+    row.job.future.set_result(True)
+    pages[1].run()
+    assert "Finished. See the result →" in _texts(pages[1])
+    stranger = AppTest.from_file(str(ROOT / "app.py"), default_timeout=180).switch_page("pages/glossary.py").run()
+    assert "Build: int8" not in _texts(stranger)
+
+
+def test_the_same_change_on_two_pages_is_one_change(tmp_path: Path) -> None:
+    store = projects.Projects(tmp_path)
+    project = store.new_id()
+    first = store.save(project, {"models": []}, {})
+    second = store.save(project, {"models": [{"name": "int8"}]}, {}, first)
+    assert projects._written(store, project, {"models": ({"name": "int8"},)}, {}, first) == second
+    with pytest.raises(ProjectChanged):
+        projects._written(store, project, {"models": [{"name": "other"}]}, {}, first)

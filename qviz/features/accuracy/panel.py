@@ -20,7 +20,7 @@ from qviz.features.settings import guess_for
 from qviz.formatting import as_text, plural
 from qviz.job import Job
 from qviz.structures import Dataset, DatasetProblem
-from qviz.ui import clicks, dataset_choice, jobs, page, server, view
+from qviz.ui import clicks, dataset_choice, jobs, page, requested, server, view
 from qviz.ui.dataset_choice import Source
 from qviz.ui.jobs import Work
 from qviz.ui.page import Page
@@ -75,7 +75,7 @@ def offer_reference_as_truth() -> None:
     """Offer to use the reference's detections as ground truth if nothing is annotated, and explain the bias."""
     page.verdict("Nothing is annotated: drop annotations to measure accuracy, or use the reference as truth.")
     st.text(_bias())
-    agree = clicks.keep(dataset_choice.AGREED, True)
+    agree = partial(requested.keep, dataset_choice.AGREED, True)
     clicks.button(st, "Evaluate with the reference as truth", agree, "accuracy-agree", st.rerun, type="primary")
 
 

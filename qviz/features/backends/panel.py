@@ -26,7 +26,7 @@ from qviz.features.diagnosis.panel import with_short_names
 from qviz.formatting import as_text, milliseconds, plural
 from qviz.structures import EncodedImage
 from qviz.structures.dataset import spread
-from qviz.ui import clicks, jobs, page
+from qviz.ui import clicks, jobs, page, requested
 from qviz.ui.jobs import Work
 from qviz.ui.page import Page
 
@@ -144,6 +144,7 @@ def _start(here: Page, names: tuple[str, ...], images: list[EncodedImage], stepw
     jobs.forget(KIND, _key(here))
     subject = jobs.subject_of(*(model.identity for model in models), names)
     work = Work(subject, len(images) * len(models) * len(names))
+    requested.get_address()
     jobs.start(KIND, _key(here), run, step="Running the backends", unit="images", work=work)
 
 

@@ -17,8 +17,8 @@ from qviz.errors import QuantizeError, QvizError, SettingsError
 from qviz.features.building import quantize
 from qviz.features.building.calibration import DEFAULT_METHOD, METHODS, Calibration
 from qviz.features.building.conditions import check
-from qviz.features.building.cures import check_cures
-from qviz.features.building.panel_images import dropped, sample_views
+from qviz.features.building.cures import CURES, check_cures, cures_of, fitting_cures
+from qviz.features.building.panel_images import LOADED, choose_images
 from qviz.features.building.recipes import ALGORITHMS, BLOCKS, RECIPES, Algorithm, Options, Recipe
 from qviz.features.building.result import Built
 from qviz.features.building.source import source_of
@@ -29,47 +29,10 @@ from qviz.limits import limits
 from qviz.structures import EncodedImage, digest_of
 from qviz.structures.operators import orders_text, parse_orders
 from qviz.tflite.unfold import FOLDED
-from qviz.ui import clicks, jobs, page, workspace
+from qviz.ui import clicks, jobs, page, projects, requested, workspace
 from qviz.ui.jobs import Work
 from qviz.ui.page import Page
 from qviz.ui.workspace import Workspace
-
-LOADED = "Loaded images"
-OTHER = "Other images"
-
-
-def choose_images(
-    here: Page, container: DeltaGenerator, key: str, label: str = "Calibration images"
-) -> tuple[str, tuple[EncodedImage, ...]]:
-    """Let the user choose images: the sample's calibration views, the session's images, or other dropped files.
-
-    key: prefix of the widgets' keys. Returns (name of the choice, its images). Raises ImageError.
-    """
-    names = _choices(here)
-    name = (
-        container.segmented_control(
-            label, names, default=next(iter(names)), key=f"{key}-images", persist_state="session", wrap=True
-        )
-        or ""
-    )
-    if name == LOADED:
-        return name, here.workspace.images
-    if name == OTHER:
-        return name, dropped(key)
-    return name, tuple(sample_views()) if name else ()
-
-
-def usual_images(here: Page) -> tuple[EncodedImage, ...]:
-    """The images that are chosen by default: the sample's calibration views, or the loaded images."""
-    return tuple(sample_views()) if here.workspace.is_sample and sample_views() else here.workspace.images
-
-
-def _choices(here: Page) -> list[str]:
-    names = [LOADED] if here.workspace.images else []
-    if here.workspace.is_sample:
-        names.insert(0, f"The sample's {plural(len(sample_views()), 'calibration view')}")
-    return [*names, OTHER]
-
 
 MAX_TEXT = 500
 MAX_ORDERS_TEXT = 20
@@ -136,7 +99,9 @@ def _form(here: Page) -> Choice:
     page.small_text(f"{recipe.description} {recipe.limitation}")
     if algorithm.name != "minmax":
         page.small_text(f"{algorithm.name}: {algorithm.description}")
-    ranges, images = _calibration(here, recipe) if _needs_images(recipe, algorithm) else (DEFAULT_METHOD, ())
+    cures = _cures(recipe)
+    needs_images = bool(cures) or _needs_images(recipe, algorithm)
+    ranges, images = _calibration(here, recipe) if needs_images else (DEFAULT_METHOD, ())
     left, right = st.columns([4, 2])
     orders, expressions = parse_operators(_keep_text(left))
     block = (
@@ -146,7 +111,22 @@ def _form(here: Page) -> Choice:
     )
     wide_orders, wide = parse_operators(_wide_text(right)) if recipe.activation_bits == 8 else ((), ())
     options = Options(io, algorithm.name, expressions, orders, block, wide, wide_orders)
-    return Choice(recipe, options, ranges, images)
+    return Choice(recipe, options, ranges, images, cures)
+
+
+def _cures(recipe: Recipe) -> tuple[str, ...]:
+    """The cures that the user chooses, of those that fit the recipe."""
+    chosen = st.multiselect(
+        "Cures",
+        fitting_cures(recipe),
+        format_func=lambda name: name.replace("_", " "),
+        placeholder="Changes that need no labels",
+        key="build-cures",
+        persist_state="session",
+    )
+    for name in chosen:
+        page.small_text(f"{name.replace('_', ' ')}: {CURES[name]}.")
+    return cures_of(chosen)
 
 
 def _io(column: DeltaGenerator, recipe: Recipe) -> str:
@@ -217,7 +197,7 @@ STATE = "qviz_new_variant"
 
 @dataclass(slots=True, eq=False)
 class NewVariant:
-    """The variant that this session requested last.
+    """The variant that was requested last in this project.
 
     Attributes:
         reference: Digest of the model that the variant is made from.
@@ -300,7 +280,7 @@ def show(here: Page) -> None:
     )
     try:
         _draw_form(here, reference)
-        new: NewVariant | None = st.session_state.get(STATE)
+        new: NewVariant | None = requested.last(STATE)
         if new is not None and new.reference == reference.digest:
             follow(here, new)
     except QvizError as error:
@@ -325,7 +305,7 @@ def _draw_form(here: Page, reference: LoadedModel) -> None:
         page.small_text(time)
 
     def begin() -> None:
-        st.session_state[STATE] = start(reference, choice)
+        requested.keep(STATE, start(reference, choice))
 
     clicks.button(st, "Build and compare", begin, "build-start", disabled=bool(problem), type="primary")
 
@@ -356,7 +336,8 @@ def join(data: bytes, name: str) -> str:
     digest = digest_of(data)
     current = workspace.current()
     if digest not in {source.digest for source in current.models}:
-        workspace.keep(current.with_models([ModelSource(_free_name(name, current), data, digest=digest)]))
+        source = ModelSource(_free_name(name, current), data, digest=digest)
+        projects.saved(workspace.keep(current.with_models([source])))  # now, for other pages that show the same build
     return digest
 
 
@@ -370,7 +351,10 @@ def _free_name(name: str, current: Workspace) -> str:
 
 def joined_model(here: Page, new: NewVariant) -> LoadedModel | None:
     """The variant among the session's models; None if it was removed."""
-    return next((model for model in here.loaded.all if model.digest == new.digest), None)
+    model = next((model for model in here.loaded.all if model.digest == new.digest), None)
+    if model is None and projects.is_outdated():
+        st.rerun()  # another page has just added it
+    return model
 
 
 def _show_built(here: Page, model: LoadedModel, built: Built) -> None:
@@ -380,6 +364,7 @@ def _show_built(here: Page, model: LoadedModel, built: Built) -> None:
     sentences = [
         f"{model.name} is loaded: {built.scheme}, {megabytes(model.bytes)} ({share:.0%} of the reference),"
         f" built by {built.builder} in {built.seconds:.1f} s.{images}",
+        *built.changes,
         built.remark,
         *(ranges.skipped if ranges is not None else ()),
     ]

@@ -1,16 +1,54 @@
-"""Images to calibrate or train with, other than the session's: the sample's views, and photos dropped for this."""
+"""The choice of images to calibrate or train with: the session's, the sample's views, or photos dropped for this."""
 
 from __future__ import annotations
 
 from pathlib import PurePosixPath
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from qviz.datasets.files import is_image_name, load_images, unzip_images
 from qviz.errors import ImageError
 from qviz.formatting import plural
 from qviz.structures import EncodedImage
 from qviz.ui import clicks, page, sample, uploads
+from qviz.ui.page import Page
+
+LOADED = "Loaded images"
+OTHER = "Other images"
+
+
+def choose_images(
+    here: Page, container: DeltaGenerator, key: str, label: str = "Calibration images"
+) -> tuple[str, tuple[EncodedImage, ...]]:
+    """Let the user choose images: the sample's calibration views, the session's images, or other dropped files.
+
+    key: prefix of the widgets' keys. Returns (name of the choice, its images). Raises ImageError.
+    """
+    names = _choices(here)
+    name = (
+        container.segmented_control(
+            label, names, default=next(iter(names)), key=f"{key}-images", persist_state="session", wrap=True
+        )
+        or ""
+    )
+    if name == LOADED:
+        return name, here.workspace.images
+    if name == OTHER:
+        return name, dropped(key)
+    return name, tuple(sample_views()) if name else ()
+
+
+def usual_images(here: Page) -> tuple[EncodedImage, ...]:
+    """The images that are chosen by default: the sample's calibration views, or the loaded images."""
+    return tuple(sample_views()) if here.workspace.is_sample and sample_views() else here.workspace.images
+
+
+def _choices(here: Page) -> list[str]:
+    names = [LOADED] if here.workspace.images else []
+    if here.workspace.is_sample:
+        names.insert(0, f"The sample's {plural(len(sample_views()), 'calibration view')}")
+    return [*names, OTHER]
 
 
 @st.cache_resource(show_spinner=False)

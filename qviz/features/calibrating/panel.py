@@ -15,7 +15,7 @@ from qviz.chart_style import variant_colour
 from qviz.context import Context
 from qviz.engine import LocalEngine, importing
 from qviz.errors import QuantizeError, QvizError
-from qviz.features.building import panel as build
+from qviz.features.building import panel_images
 from qviz.features.building.calibration import METHODS
 from qviz.features.building.conditions import check
 from qviz.features.building.recipes import recipe_of
@@ -36,7 +36,7 @@ from qviz.features.corruption_sweep.panel_images import download_additions
 from qviz.features.detection.models import LoadedModel
 from qviz.job import Job
 from qviz.structures import Dataset, EncodedImage
-from qviz.ui import clicks, jobs, page
+from qviz.ui import clicks, jobs, page, requested
 from qviz.ui.dataset_choice import Source
 from qviz.ui.jobs import Work
 from qviz.ui.page import Page
@@ -69,7 +69,7 @@ def show(here: Page) -> None:
         _form(here)
     except QvizError as error:
         st.text(str(error))
-    request: LabRequest | None = st.session_state.get(REQUEST)
+    request: LabRequest | None = requested.last(REQUEST)
     colour = variant_colour(len(here.loaded.variants))  # the colour that the next variant would get
     if request is None or request.reference.digest != here.loaded.reference.digest:
         with headline:
@@ -131,7 +131,7 @@ def _form(here: Page) -> None:
         key="lab-method",
         persist_state="session",
     )
-    choice, images = build.choose_images(here, left, "lab")
+    choice, images = panel_images.choose_images(here, left, "lab")
     first, second, third = st.columns([8, 3, 5], vertical_alignment="bottom")
     by_digest = sources(here)
     source = _choose_source(first, by_digest) if by_digest else None
@@ -156,9 +156,9 @@ def _form(here: Page) -> None:
     elif isinstance(request, LabRequest) and (time := jobs.expected_time("calibration", _work(request))):
         page.small_text(time)
     key = None if isinstance(request, str) else request.job_key
-    if key is not None and REQUEST not in st.session_state and jobs.has_result("calibration", key):
-        st.session_state[REQUEST] = request
-    begin = clicks.keep(REQUEST, request)
+    if key is not None and requested.last(REQUEST) is None and jobs.has_result("calibration", key):
+        requested.note(REQUEST, request)
+    begin = partial(requested.keep, REQUEST, request)
     clicks.button(st, "Run the lab", begin, "lab-start", st.rerun, disabled=bool(refusal), type="primary")
 
 
@@ -187,8 +187,8 @@ def _request(
         return "Drop photos first: calibrations are compared by what is detected on them."
     if not images:
         return "Choose calibration images first: 50 to 500 representative ones."
-    if choice != build.LOADED or not source.reference_as_truth:
-        if choice == build.LOADED:
+    if choice != panel_images.LOADED or not source.reference_as_truth:
+        if choice == panel_images.LOADED:
             page.small_text("Measured on its own calibration images, a variant looks slightly better than it is.")
         return LabRequest(reference, images, source.dataset.spread(count), plan, (source.digest, count))
     if len(images) < MIN_IMAGES:

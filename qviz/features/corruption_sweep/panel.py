@@ -29,7 +29,7 @@ from qviz.features.detection.models import LoadedModel
 from qviz.features.layer_error import panel as layers
 from qviz.formatting import frame_csv, hundred, plural
 from qviz.structures import AppliedCorruption, EncodedImage
-from qviz.ui import clicks, dataset_choice, glossary, jobs, page, view
+from qviz.ui import clicks, dataset_choice, glossary, jobs, page, requested, view
 from qviz.ui.dataset_choice import Source
 from qviz.ui.jobs import Work
 from qviz.ui.page import Page
@@ -145,6 +145,7 @@ def form(here: Page) -> tuple[Source, SweepRequest | None]:
 
 
 def _request(request: SweepRequest) -> None:
+    requested.get_address()
     st.session_state[REQUEST] = request
     view.change(sweep=request.as_text())
 
@@ -359,8 +360,8 @@ def _explanation(
 ) -> None:
     """Draw a button and, after a click, whether these layers explain the loss."""
     clicked = f"qviz-explain-{variant.digest}-{corruption}"
-    clicks.button(st, "Do these layers explain the loss?", clicks.keep(clicked, True), "saturation-explain")
-    if not st.session_state.get(clicked):
+    clicks.button(st, "Do these layers explain the loss?", partial(requested.keep, clicked, True), "saturation-explain")
+    if not requested.last(clicked):
         return
     source, images = finding.source, min(finding.request.images, DEFAULT_IMAGES)
     pair = here.loaded.reference, variant

@@ -19,7 +19,7 @@ from qviz.features.cost.text import tradeoff_verdict
 from qviz.features.cost.tradeoff import Point, Tradeoff, tradeoff
 from qviz.formatting import as_text, listed, milliseconds, plural
 from qviz.job import Job
-from qviz.ui import clicks, glossary, jobs, page, server
+from qviz.ui import clicks, glossary, jobs, page, requested, server
 from qviz.ui.jobs import Work
 from qviz.ui.page import Page
 from qviz.ui.results import redraw_while_pending
@@ -40,7 +40,7 @@ class Request:
 
 def measurement(here: Page) -> Job[Profile] | None:
     """The measurement that this session requested last, or None. It is kept when variants are added or removed."""
-    request: Request | None = st.session_state.get(REQUEST)
+    request: Request | None = requested.last(REQUEST)
     if request is None or request.models[0] != here.loaded.reference.identity:
         return None
     models = [model for model in here.loaded.all if model.identity in request.models]
@@ -77,14 +77,14 @@ def request_form(here: Page) -> None:
         or RUNS[1]
     )
     request = Request(models.identities, tuple(sorted(threads)), runs)
-    if REQUEST not in st.session_state and jobs.has_result("profile", request):
-        st.session_state[REQUEST] = request
+    if requested.last(REQUEST) is None and jobs.has_result("profile", request):
+        requested.note(REQUEST, request)
     job = measurement(here)
     busy = pending > 0 or (job is not None and not job.finished)
 
     def begin() -> None:
         jobs.forget("profile", request)
-        st.session_state[REQUEST] = request
+        requested.keep(REQUEST, request)
 
     label = "Measure" if job is None or busy else "Measure again"
     clicks.button(third, label, begin, "cost-start", st.rerun, disabled=busy, type="primary")
@@ -99,7 +99,7 @@ def _waiting(detections: int) -> None:
 
 
 def _forget_request() -> None:
-    if (request := st.session_state.pop(REQUEST, None)) is not None:
+    if (request := requested.forget(REQUEST)) is not None:
         jobs.forget("profile", request)
 
 
@@ -221,7 +221,7 @@ def _show(here: Page, headline: DeltaGenerator, measured: Profile) -> None:
 
 def _unmeasured(here: Page) -> list[str]:
     """A list with a sentence on the models that were added after the measurement; empty if there are none."""
-    request: Request = st.session_state[REQUEST]
+    request: Request = requested.last(REQUEST)
     names = [here.loaded.name(model) for model in here.loaded.all if model.identity not in request.models]
     if not names:
         return []

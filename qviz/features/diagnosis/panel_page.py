@@ -10,6 +10,7 @@ import streamlit as st
 from qviz.errors import QvizError
 from qviz.features.backends import panel as backends
 from qviz.features.building import panel as building
+from qviz.features.building import panel_images
 from qviz.features.building.recipes import Options, recipe_of
 from qviz.features.cost import panel_npu
 from qviz.features.detection.models import LoadedModel
@@ -29,7 +30,7 @@ from qviz.features.diagnosis.text import (
 from qviz.features.tracing import Trace
 from qviz.formatting import as_text, plural, score
 from qviz.structures.operators import orders_text, stretches
-from qviz.ui import clicks, jobs, page, server
+from qviz.ui import clicks, jobs, page, requested, server
 from qviz.ui.page import Page
 from qviz.ui.results import Preview, redraw_while_pending
 
@@ -171,7 +172,7 @@ def _cures(here: Page, variant: LoadedModel, result: Diagnosis) -> None:
         left.html(_cure(result, cure))
         if cure.plan is not None:
             _button(here, right, cure, cure is best)
-    new = st.session_state.get(STATE)
+    new = requested.last(STATE)
     if isinstance(new, building.NewVariant) and new.reference == here.loaded.reference.digest:
         _built(here, variant, new)
 
@@ -189,12 +190,12 @@ def _button(here: Page, column: object, cure: Cure, primary: bool) -> None:
     plan = cure.plan
     assert plan is not None, "only a cure with a plan has a button"
     choice = building.Choice(
-        recipe_of(plan.recipe), Options.of(**plan.options), plan.ranges, building.usual_images(here), plan.cures
+        recipe_of(plan.recipe), Options.of(**plan.options), plan.ranges, panel_images.usual_images(here), plan.cures
     )
     problem = building.refusal(here.loaded.reference, choice) or building.full(here.workspace)
 
     def begin() -> None:
-        st.session_state[STATE] = building.start(here.loaded.reference, choice)
+        requested.keep(STATE, building.start(here.loaded.reference, choice))
 
     clicks.button(
         column,

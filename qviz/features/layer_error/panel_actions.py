@@ -11,6 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from qviz.errors import QvizError
 from qviz.features.building import panel as build
+from qviz.features.building import panel_images
 from qviz.features.building.panel import Choice
 from qviz.features.building.recipes import RECIPES, Options, Recipe
 from qviz.features.detection.models import LoadedModel
@@ -18,7 +19,7 @@ from qviz.features.layer_error import LayerErrors
 from qviz.features.what_if import panel as naming
 from qviz.formatting import plural, shortened
 from qviz.structures.operators import orders_text
-from qviz.ui import clicks, page, view
+from qviz.ui import clicks, page, requested, view
 from qviz.ui.page import Page
 
 REQUEST = "qviz_layers_request"
@@ -82,12 +83,12 @@ def offer_named(
 def _draw_button(column: DeltaGenerator, here: Page, recipe: Recipe, action: str, orders: tuple[int, ...]) -> None:
     reference = here.loaded.reference
     options = Options(keep_orders=orders) if action == "float" else Options(wide_orders=orders)
-    images = build.usual_images(here) if recipe.needs_calibration else ()
+    images = panel_images.usual_images(here) if recipe.needs_calibration else ()
     choice = Choice(recipe, options, images=images)
     refusal = build.refusal(reference, choice) or build.full(here.workspace)
 
     def begin() -> None:
-        st.session_state[REQUEST] = Request(build.start(reference, choice), action, orders)
+        requested.keep(REQUEST, Request(build.start(reference, choice), action, orders))
 
     count = f"{len(orders)} " if len(orders) > 1 else ""
     clicks.button(
@@ -126,6 +127,6 @@ def _description(choice: Choice, action: str, orders: Sequence[int]) -> str:
 
 def _follow(here: Page, orders: tuple[int, ...]) -> None:
     """Draw the progress of the variant that was requested for these layers, or the variant once it is built."""
-    request: Request | None = st.session_state.get(REQUEST)
+    request: Request | None = requested.last(REQUEST)
     if request is not None and request.orders == orders and request.new.reference == here.loaded.reference.digest:
         build.follow(here, request.new)

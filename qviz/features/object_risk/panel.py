@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import pandas as pd
 import streamlit as st
@@ -14,7 +15,7 @@ from qviz.features.object_risk.plot import figure
 from qviz.features.object_risk.text import sentences
 from qviz.formatting import as_text
 from qviz.structures import EncodedImage
-from qviz.ui import clicks, glossary, jobs
+from qviz.ui import clicks, glossary, jobs, requested
 from qviz.ui.jobs import Work
 from qviz.ui.page import Page
 
@@ -30,8 +31,8 @@ def show(
     Returns:
         Index of an object of the reference on `image` -> its risk in [0, 1]; empty if there is none to show.
     """
-    if not st.session_state.get(CLICKED):
-        act = clicks.keep(CLICKED, True)
+    if not requested.last(CLICKED):
+        act = partial(requested.keep, CLICKED, True)
         clicks.button(st, "Who will be lost?", act, "risk-start", st.rerun, help=glossary.meaning("risk"))
         return {}
     reference = here.loaded.reference

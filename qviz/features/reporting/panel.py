@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import partial
 
 import streamlit as st
 
@@ -22,7 +23,7 @@ from qviz.features.reporting.study import Provenance, Study
 from qviz.features.reporting.work import EXTRAS, MAX_SHOWN, StudyOptions, make_study, with_extras
 from qviz.formatting import as_text
 from qviz.structures import Dataset
-from qviz.ui import clicks, dataset_choice, jobs
+from qviz.ui import clicks, dataset_choice, jobs, requested
 from qviz.ui.dataset_choice import Source
 from qviz.ui.jobs import Work
 from qviz.ui.page import Page
@@ -62,7 +63,7 @@ class Request:
 
 
 def request_form(here: Page) -> Request | None:
-    """Draw the choices and the button. Returns the session's last request, or None before the first click."""
+    """Draw the choices and the button. Returns the project's last request, or None before the first click."""
     sources = {name: source for name, source in dataset_choice.sources(here).items() if not source.reference_as_truth}
     left, right = st.columns(2)
     source = left.segmented_control(
@@ -87,19 +88,28 @@ def request_form(here: Page) -> Request | None:
     chosen = panel_study.choose(OFFERED, DEFAULT_SECTIONS, key="report", slow=EXTRAS)
 
     in_form = Request(source or NO_AP, chosen, tuple(shown), title.strip(), here.view.score, tuple(_diagnoses(here)))
-
-    def begin() -> None:
-        st.session_state[REQUEST] = here.loaded.identities, in_form
-
-    if REQUEST not in st.session_state and jobs.has_result("report", _key(here, in_form)):
-        begin()
-    size = len(_dataset(here, sources.get(source or NO_AP)).images) * len(here.loaded.all)
-    extras = tuple(name for name in EXTRAS if name in chosen.sections)
-    if time := jobs.expected_time("report", Work(jobs.subject_of(here.loaded.reference.digest, extras), size)):
-        st.caption(time)
-    clicks.button(st, "Make the report", begin, "report-start", disabled=not chosen.sections, type="primary")
-    models, request = st.session_state.get(REQUEST, (None, None))
+    new = here.loaded.identities, in_form
+    if requested.last(REQUEST) is None and jobs.has_result("report", _key(here, in_form)):
+        requested.note(REQUEST, new)
+    _expected_time(here, _dataset(here, sources.get(source or NO_AP)), chosen)
+    clicks.button(
+        st,
+        "Make the report",
+        partial(requested.keep, REQUEST, new),
+        "report-start",
+        disabled=not chosen.sections,
+        type="primary",
+    )
+    models, request = requested.last(REQUEST) or (None, in_form)
     return request if models == here.loaded.identities and request.source in (*sources, NO_AP) else None
+
+
+def _expected_time(here: Page, dataset: Dataset, chosen: Chosen) -> None:
+    """Draw how long the report takes, if an earlier one was timed."""
+    extras = tuple(name for name in EXTRAS if name in chosen.sections)
+    work = Work(jobs.subject_of(here.loaded.reference.digest, extras), len(dataset.images) * len(here.loaded.all))
+    if time := jobs.expected_time("report", work):
+        st.caption(time)
 
 
 def _dataset(here: Page, source: Source | None) -> Dataset:

@@ -20,6 +20,7 @@ from qviz import formatting
 from qviz.context import Context
 from qviz.errors import QvizError
 from qviz.features.building import panel as build
+from qviz.features.building import panel_images
 from qviz.features.building.recipes import RECIPES
 from qviz.features.building.source import float_model, source_of
 from qviz.features.cost import panel_npu
@@ -31,7 +32,7 @@ from qviz.features.rescuing.text import verdict
 from qviz.formatting import plural
 from qviz.structures import Dataset, EncodedImage
 from qviz.structures.operators import orders_text
-from qviz.ui import clicks, dataset_choice, jobs, page, workspace
+from qviz.ui import clicks, dataset_choice, jobs, page, requested, workspace
 from qviz.ui.dataset_choice import Source
 from qviz.ui.jobs import Work
 from qviz.ui.page import Page
@@ -82,7 +83,7 @@ def show(here: Page) -> None:
     """Draw the form, the running search, and the result."""
     reference = here.loaded.reference
     top = st.container()
-    running: build.NewVariant | None = st.session_state.get(STATE)
+    running: build.NewVariant | None = requested.last(STATE)
     if running is not None and running.reference != reference.digest:
         running = None
     try:
@@ -115,10 +116,10 @@ def _draw_form(here: Page, reference: LoadedModel, running: build.NewVariant | N
         page.small_text(time)
 
     def begin() -> None:
-        st.session_state[STATE] = start(reference, form)
+        requested.keep(STATE, start(reference, form))
 
     if running is None and not form.problem and jobs.has_result("rescue", _key(reference, form)):
-        begin()
+        requested.note(STATE, start(reference, form))
         st.rerun()
     disabled = bool(form.problem) or (running is not None and not running.job.finished)
     clicks.button(st, "Search", begin, "rescue-start", st.rerun, disabled=disabled, type="primary")
@@ -151,7 +152,7 @@ def _form(here: Page) -> Form | None:
         help="No operator stays in float; a few get 16-bit activations instead.",
     )
     budget = Budget.of(**loss, **(_limits() if integers_only else {}))
-    _, calibration = build.choose_images(here, st.container(), "rescue")
+    _, calibration = panel_images.choose_images(here, st.container(), "rescue")
     request = Request(budget, prefer or SIZE, tuple(recipes), integers_only=integers_only)
     problem = _problem(count, request, calibration)
     return Form(request, source.digest, source.dataset.spread(count), calibration, problem)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import pandas as pd
 import streamlit as st
@@ -22,7 +23,7 @@ from qviz.features.slices.plot import figure
 from qviz.features.slices.text import sentences
 from qviz.formatting import hundred, plural
 from qviz.structures import Loss
-from qviz.ui import clicks, jobs
+from qviz.ui import clicks, jobs, requested
 from qviz.ui.jobs import Work
 from qviz.ui.page import Page
 
@@ -40,12 +41,14 @@ def show(here: Page, finding: Finding, variant: str, draw_images: DrawImages) ->
         draw_images: Draws images with their losses; its text argument becomes part of the keys of its buttons.
     """
     traits = chosen_traits(finding.source.dataset)
-    if not st.session_state.get(CLICKED):
+    if not requested.last(CLICKED):
         st.text(
             "Brightness, noise, size, position, crowding, class, fields of the annotations …: where does a variant lose"
             " more than elsewhere?"
         )
-        clicks.button(st, "Find slices", clicks.keep(CLICKED, True), "accuracy-slices", st.rerun, type="primary")
+        clicks.button(
+            st, "Find slices", partial(requested.keep, CLICKED, True), "accuracy-slices", st.rerun, type="primary"
+        )
         return
     key = _key(here, finding, traits)
     result = _result(finding, traits, key)

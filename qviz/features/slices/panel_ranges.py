@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from functools import partial
 
 import streamlit as st
 
@@ -14,7 +15,7 @@ from qviz.features.corruption_sweep.out_of_range import has_ranges
 from qviz.features.corruption_sweep.panel_images import download_additions
 from qviz.features.slices.ranges import MAX_IMAGES, SliceRanges, slice_ranges
 from qviz.features.slices.text import chosen_sentence
-from qviz.ui import clicks, jobs
+from qviz.ui import clicks, jobs, requested
 from qviz.ui.jobs import Work
 from qviz.ui.page import Page
 
@@ -31,8 +32,8 @@ def show(here: Page, finding: Finding, evaluation: Evaluation, variant: str, cho
     model = here.loaded.variant_named(variant)
     if model is None or not has_ranges(here.loaded.reference, model):
         return
-    if not st.session_state.get(CLICKED):
-        act = clicks.keep(CLICKED, True)
+    if not requested.last(CLICKED):
+        act = partial(requested.keep, CLICKED, True)
         clicks.button(st, "Images to calibrate with", act, "slices-ranges", st.rerun)
         return
     dataset, pair = finding.source.dataset, (here.loaded.reference, model)

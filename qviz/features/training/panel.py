@@ -19,6 +19,7 @@ from qviz import formatting
 from qviz.context import Context
 from qviz.errors import QvizError
 from qviz.features.building import panel as build
+from qviz.features.building import panel_images
 from qviz.features.building.recipes import RECIPES, recipe_of
 from qviz.features.building.source import source_of
 from qviz.features.detection.models import LoadedModel
@@ -30,7 +31,7 @@ from qviz.features.training.trainer import remove_checkpoint
 from qviz.job import Job
 from qviz.store import user_folder
 from qviz.structures import EncodedImage, digest_of
-from qviz.ui import clicks, jobs, page
+from qviz.ui import clicks, jobs, page, requested
 from qviz.ui.jobs import Work
 from qviz.ui.page import Page
 
@@ -101,7 +102,7 @@ def show(here: Page) -> None:
         _draw_form(here, reference)
     except QvizError as error:
         st.text(str(error))
-    new: build.NewVariant | None = st.session_state.get(STATE)
+    new: build.NewVariant | None = requested.last(STATE)
     if new is None or new.reference != reference.digest:
         with top:
             page.verdict(
@@ -132,7 +133,7 @@ def _draw_form(here: Page, reference: LoadedModel) -> None:
     )
     time = jobs.expected_time("train", _work(reference, recipe, steps))
     page.small_text(f"{RECIPES[recipe].description} {RECIPES[recipe].limitation} {time}".strip())
-    _, images = build.choose_images(here, st.container(), "train", "Training images")
+    _, images = panel_images.choose_images(here, st.container(), "train", "Training images")
     if images:
         page.small_text(
             f"{formatting.plural(len(images), 'image')}, one in {HOLDOUT_EVERY} held out to measure the gain. Hundreds"
@@ -141,11 +142,11 @@ def _draw_form(here: Page, reference: LoadedModel) -> None:
     problem = refusal(reference, recipe, steps) or _too_few(images) or build.full(here.workspace)
     if problem:
         st.text(problem)
-    new: build.NewVariant | None = st.session_state.get(STATE)
+    new: build.NewVariant | None = requested.last(STATE)
     is_running = new is not None and new.reference == reference.digest and not new.job.finished
 
     def begin() -> None:
-        st.session_state[STATE] = start(reference, images, recipe, steps)
+        requested.keep(STATE, start(reference, images, recipe, steps))
 
     disabled = bool(problem) or is_running
     clicks.button(st, "Train and compare", begin, "train-start", st.rerun, disabled=disabled, type="primary")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from qviz.features.video.plot import figure
 from qviz.features.video.text import finding
 from qviz.formatting import hundred, plural
 from qviz.structures import EncodedImage
-from qviz.ui import clicks, glossary, jobs, page, view, workspace
+from qviz.ui import clicks, glossary, jobs, page, requested, view, workspace
 from qviz.ui.jobs import Work
 from qviz.ui.page import Page
 
@@ -30,14 +31,20 @@ SHOWN_TRACKS = 200
 def show(here: Page, variant: LoadedModel, clip: VideoFile, headline: Any) -> None:
     """Draw everything below the drop zone; the verdict goes into the container `headline`."""
     left, middle, right = st.columns([2, 2, 3], vertical_alignment="bottom")
-    every = int(left.number_input("Run every N-th frame", 1, 1000, 1, key="video-every", persist_state="session"))
+    last = requested.last(REQUEST)  # sets the widgets again after a reload
+    usual_step, usual_alarm = last[1:3] if last is not None and last[0] == clip.digest else (1, False)
+    every = int(
+        left.number_input("Run every N-th frame", 1, 1000, usual_step, key="video-every", persist_state="session")
+    )
     help_text = (
         "Compares the reference's activations with the variant's calibrated ranges, once per second of the clip."
     )
-    out_of_range = middle.checkbox("Out-of-range alarm", key="video-alarm", persist_state="session", help=help_text)
+    out_of_range = middle.checkbox(
+        "Out-of-range alarm", usual_alarm, key="video-alarm", persist_state="session", help=help_text
+    )
     request = clip.digest, every, out_of_range, here.loaded.reference.identity, variant.identity, here.view.score
-    clicks.button(right, "Run", clicks.keep(REQUEST, request), "video-run", st.rerun, type="primary")
-    if st.session_state.get(REQUEST) != request:
+    clicks.button(right, "Run", partial(requested.keep, REQUEST, request), "video-run", st.rerun, type="primary")
+    if last != request:
         with headline:
             page.verdict(
                 f"Run both models on {clip.name}: what flickers, and in which second.",

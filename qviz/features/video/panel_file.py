@@ -14,7 +14,7 @@ import streamlit as st
 from qviz.datasets.video import SUFFIXES, Frame, check_video, read_frames
 from qviz.errors import QvizError
 from qviz.structures import digest_of
-from qviz.ui import server, uploads
+from qviz.ui import requested, server, uploads
 
 STATE = "qviz_video"
 MAX_VIDEOS = 8
@@ -44,15 +44,16 @@ def dropped() -> VideoFile | None:
     if uploaded is not None:
         data = uploaded.getvalue()
         digest = digest_of(data)
-        current: VideoFile | None = st.session_state.get(STATE)
+        current: VideoFile | None = requested.last(STATE)
         if current is None or current.digest != digest or not current.path.exists():
-            st.session_state[STATE] = _written(uploaded.name, digest, data)
-    clip: VideoFile | None = st.session_state.get(STATE)
+            requested.note(STATE, _written(uploaded.name, digest, data))
+    clip: VideoFile | None = requested.last(STATE)
     return clip if clip is not None and clip.path.exists() else None
 
 
 def _written(name: str, digest: str, data: bytes) -> VideoFile:
     folder = Path(_folder().name)
+    server.context().engine.allow_reading(folder)
     suffix = Path(name).suffix.lower()
     path = folder / f"{digest}{suffix if suffix in SUFFIXES else ''}"
     others = sorted((entry for entry in folder.iterdir() if entry != path), key=lambda entry: entry.stat().st_mtime)
