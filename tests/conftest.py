@@ -145,6 +145,9 @@ class LentEngine(Engine):
     def share(self, data: bytes, digest: str) -> Blob:
         return self._engine.share(data, digest)
 
+    def allow_reading(self, path: Path) -> None:
+        self._engine.allow_reading(path)
+
     def close(self) -> None:
         """Does nothing, because the fixture `engine` stops the workers."""
 
@@ -165,12 +168,16 @@ def lent_workers(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def start_builder() -> Iterator[Callable[[], LocalEngine]]:
-    """A function that returns the one worker that builds models, which imports TensorFlow when it starts (5 CPU s)."""
+def start_builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], LocalEngine]]:
+    """A function that returns the one worker that builds models, which imports TensorFlow when it starts (5 CPU s).
+
+    It may write into the temporary folders of tests, which make files for the tests in it.
+    """
 
     @cache
     def start() -> LocalEngine:
-        return LocalEngine(1, limits().build_seconds, warm_up=importing("litert_quantizer.quantizer"))
+        warm_up = importing("litert_quantizer.quantizer")
+        return LocalEngine(1, limits().build_seconds, None, warm_up, tmp_path_factory.getbasetemp())
 
     yield start
     if start.cache_info().currsize:
@@ -183,12 +190,18 @@ def workers(start_builder: Callable[[], LocalEngine]) -> LocalEngine:
 
 
 @pytest.fixture
-def lent_builder(start_builder: Callable[[], LocalEngine], monkeypatch: pytest.MonkeyPatch) -> None:
+def lent_builder(
+    start_builder: Callable[[], LocalEngine],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     """What builds, converts or trains models uses the worker of `start_builder` instead of starting its own.
 
     Tests without this fixture, such as tests/cli/test_workers.py and those that run the command in a process of its
     own, check that such workers are started and stopped.
     """
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path_factory.getbasetemp()))  # where that worker may write
 
     def lent(*_: object, **__: object) -> Engine:
         return LentEngine(start_builder())

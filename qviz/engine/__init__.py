@@ -15,12 +15,14 @@ from qviz.engine.memory import (
     resident_memory,
     trim_malloc,
 )
+from qviz.engine.sandbox import enter_sandbox, sandbox_sentence
 
 __all__ = [
     "Blob",
     "Engine",
     "LocalEngine",
     "WarmUp",
+    "enter_sandbox",
     "forget_peak",
     "free_closed_sessions",
     "importing",
@@ -29,5 +31,6 @@ __all__ = [
     "memory_limit_sentence",
     "peak_memory",
     "resident_memory",
+    "sandbox_sentence",
     "trim_malloc",
 ]

@@ -10,19 +10,19 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import pickle
 import re
 import threading
 import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, InvalidStateError
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from qviz.cache import LRUCache
+from qviz.engine.answers import read_answer
 from qviz.engine.cluster_worker import Failure, Session, end_session, identity, pickle_job, run_job
 from qviz.engine.code import OTHER_CODE, code_digest
 from qviz.engine.interface import Blob, Engine, WarmUp
@@ -99,6 +99,10 @@ class DaskEngine(Engine):
             self._blobs[digest] = self._sent(digest, data)
         return _Shared(digest, Path(digest), data)
 
+    def allow_reading(self, path: Path) -> None:
+        readable = dict.fromkeys((*self._session.readable, str(path.resolve())))
+        self._session = replace(self._session, readable=tuple(readable))
+
     def close(self) -> None:
         if self._closed:
             return
@@ -165,7 +169,7 @@ def _pass_on(job: Future[Any], address: str, running: Future[Any]) -> None:
     """Settle a job with the result or the error of its Dask task."""
     try:
         answer = running.result()
-        result = None if isinstance(answer, Failure) else pickle.loads(answer)
+        result = None if isinstance(answer, Failure) else read_answer(answer)
     except BaseException as raised:
         _settle(job, _translated(raised, address))
     else:

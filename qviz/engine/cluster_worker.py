@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -35,13 +36,14 @@ client connects."""
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A client: its name, the digest of its code, its limits and its warm-up function."""
+    """A client: its name, the digest of its code, its limits, its warm-up function, and what its jobs may read."""
 
     name: str
     code: str
     time_limit: float
     memory_limit: int
     warm_up: WarmUp
+    readable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,8 @@ def _engine(session: Session) -> LocalEngine:
             _ENGINES[session.name] = _OpenEngine(engine)
         opened = _ENGINES[session.name]
         opened.used_at = time.monotonic()
+        for path in session.readable:
+            opened.engine.allow_reading(Path(path))
         return opened.engine
 
 

@@ -49,6 +49,13 @@ class Engine(ABC):
         """Make bytes with this digest readable by the workers, and return the Blob by which jobs refer to them."""
 
     @abstractmethod
+    def allow_reading(self, path: Path) -> None:
+        """Let the jobs that are submitted from now on read a file, or the files of a folder whose names they know.
+
+        Workers that are too old for it are replaced, which takes each about half a second.
+        """
+
+    @abstractmethod
     def close(self) -> None:
         """Stop all workers at once; queued jobs are cancelled."""
 

@@ -27,8 +27,10 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from qviz.cache import LRUCache
+from qviz.engine.answers import read_only_answers, with_readable_errors
 from qviz.engine.interface import Blob, Engine, WarmUp
 from qviz.engine.memory import limit_memory, resident_memory, tidied, worker_malloc
+from qviz.engine.sandbox import enter_sandbox, limits_files
 from qviz.errors import Cancelled, WorkerCrashed, WorkerOutOfMemory, WorkerTimeout
 from qviz.limits import limits
 
@@ -56,6 +58,7 @@ class LocalEngine(Engine):
         time_limit: Seconds per job, not counting the start of the worker; by default the limit in `qviz.limits`.
         memory_limit: Bytes of resident memory per worker; by default the limit in `qviz.limits`.
         warm_up: Function that runs in each worker when it starts, usually to import modules.
+        writable: A folder in which jobs may write, besides the folder of temporary files that each worker has.
 
     Raises:
         SettingsError: The administrator's file of limits cannot be read.
@@ -67,6 +70,7 @@ class LocalEngine(Engine):
         time_limit: float | None = None,
         memory_limit: int | None = None,
         warm_up: WarmUp = None,
+        writable: Path | None = None,
     ) -> None:
         defaults = limits()
         self.workers = workers or os.cpu_count() or 1
@@ -74,9 +78,11 @@ class LocalEngine(Engine):
         self._count = itertools.count()
         self._closed = False
         self._folder = Path(tempfile.mkdtemp(prefix="qviz-"))  # mode 0700: only this user reads the models
-        self._shared = SharedFiles(self._folder, defaults.shared_models_mb << 20)
+        _remove_at_the_end(self._folder)
+        self._rights = _Rights(self._folder, writable)
+        self._shared = SharedFiles(self._rights.shared, defaults.shared_models_mb << 20)
         job_limits = time_limit or defaults.job_seconds, memory_limit or defaults.job_memory_mb << 20
-        self._slots = [_Slot(self._jobs, self._folder, *job_limits, warm_up) for _ in range(self.workers)]
+        self._slots = [_Slot(self._jobs, self._rights, *job_limits, warm_up) for _ in range(self.workers)]
         atexit.register(self.close)
 
     def _queue(self, call: Callable[[], R], urgent: bool) -> Future[R]:
@@ -89,6 +95,9 @@ class LocalEngine(Engine):
     def share(self, data: bytes, digest: str) -> Blob:
         return self._shared.share(data, digest)
 
+    def allow_reading(self, path: Path) -> None:
+        self._rights.add(path)
+
     def close(self) -> None:
         if self._closed:
             return
@@ -97,6 +106,32 @@ class LocalEngine(Engine):
         for slot in self._slots:
             slot.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
+        _forget_removal(self._folder)
+
+
+class _Rights:
+    """What the sandbox of an engine's workers leaves them of the file system.
+
+    Attributes:
+        shared: The folder of the engine's blobs, which workers read and do not list.
+        readable: `shared`, and the paths that were added. A worker never gets more than it had when it started.
+    """
+
+    def __init__(self, folder: Path, writable: Path | None) -> None:
+        self.shared = folder / "shared"
+        self.shared.mkdir(mode=0o700)
+        self.readable = frozenset({self.shared})
+        self._folder = folder
+        self._writable = () if writable is None else (writable,)
+
+    def add(self, path: Path) -> None:
+        path = path.resolve()
+        if limits_files() and not any(path.is_relative_to(readable) for readable in self.readable):
+            self.readable |= {path}
+
+    def writable(self) -> tuple[Path, ...]:
+        """The folders in which a new worker may write: the first, for temporary files, is new and empty."""
+        return Path(tempfile.mkdtemp(prefix="worker-", dir=self._folder)), *self._writable
 
 
 class _Slot:
@@ -105,16 +140,18 @@ class _Slot:
     def __init__(
         self,
         jobs: queue.PriorityQueue[_Job],
-        folder: Path,
+        rights: _Rights,
         time_limit: float,
         memory_limit: int,
         warm_up: WarmUp,
     ) -> None:
-        self._jobs, self._folder, self._warm_up = jobs, folder, warm_up
+        self._jobs, self._rights, self._warm_up = jobs, rights, warm_up
         self._time_limit, self._memory_limit = time_limit, memory_limit
         self._stopped = threading.Event()
         self._executor: Any = None
         self._process: Any = None
+        self._readable: frozenset[Path] = frozenset()
+        self._temporary: Path | None = None
         threading.Thread(target=self._work, name="qviz-slot", daemon=True).start()
 
     def stop(self) -> None:
@@ -163,9 +200,11 @@ class _Slot:
     def _attempt(self, function: Callable[[], R]) -> R:
         if self._executor is not None and self._memory() > MAX_FILL * self._memory_limit:
             self._kill()  # so that memory left over from earlier jobs does not make this one fail
+        if self._readable != self._rights.readable:
+            self._kill()  # a worker that runs can get no further rights
         if self._executor is None:
             self._start()
-        return self._watch(self._executor.submit(partial(tidied, function)))
+        return self._watch(self._executor.submit(partial(tidied, partial(with_readable_errors, function))))
 
     def _start(self) -> None:
         """Start the worker and wait until it answers, so that its start-up does not count as a job's time."""
@@ -181,10 +220,13 @@ class _Slot:
                 "GLIBC_TUNABLES": worker_malloc(os.environ.get("GLIBC_TUNABLES", "")),
             },
         )
+        read_only_answers(self._executor, self._memory_limit)
         if self._stopped.is_set():  # stopped in the meantime, and nothing else would kill this worker
             self._kill()
             raise Cancelled()
-        first = partial(first_job, self._warm_up, 2 * self._memory_limit, os.getpid(), self._folder)
+        self._readable, writable = self._rights.readable, self._rights.writable()
+        self._temporary = writable[0]
+        first = partial(first_job, self._warm_up, 2 * self._memory_limit, os.getpid(), writable, self._readable)
         self._executor.submit(first).result(timeout=STARTUP_LIMIT)
 
     def _watch(self, running: Future[R]) -> R:
@@ -230,6 +272,8 @@ class _Slot:
         if executor is not None:
             with contextlib.suppress(Exception):
                 executor.shutdown(wait=True, kill_workers=True)  # waits for its semaphores to be freed, not for the job
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
 
 
 def _is_broken(error: BaseException) -> bool:
@@ -276,24 +320,39 @@ class SharedFiles:
         return blob
 
 
-def first_job(warm_up: WarmUp, hard_limit: int, parent: int, folder: Path) -> None:
-    """Prepare a new worker: limit its memory, silence it, end it with its parent, and import modules.
+def first_job(
+    warm_up: WarmUp, hard_limit: int, parent: int, writable: tuple[Path, ...], readable: frozenset[Path]
+) -> None:
+    """Prepare a new worker: take its rights away, limit its memory, silence it, end it with its parent, import modules.
 
     hard_limit: bytes of memory above which allocations fail; it stops jobs that grow faster than the engine polls.
     """
-    threading.Thread(target=_end_with_parent, args=(parent, folder), daemon=True).start()
     limit_memory(hard_limit)
     if "QVIZ_DEBUG" not in os.environ:  # runtimes print on both, and so into --json; an error is enough
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
+    enter_sandbox(writable, readable)
+    threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
     if warm_up is not None:
         warm_up()
 
 
-def _end_with_parent(parent: int, folder: Path) -> None:
-    """End this worker once the engine's process has ended. A killed engine can neither stop it nor clean up."""
+def _end_with_parent(parent: int) -> None:
+    """End this worker once the engine's process has ended, as a killed engine cannot stop it."""
     while os.getppid() == parent:  # never changes on Windows, where loky's workers end by themselves
         time.sleep(1.0)
-    shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
+
+
+def _remove_at_the_end(folder: Path) -> None:
+    """Let loky's tracker, a process that outlives this one even if it is killed, remove a folder."""
+    from loky.backend import resource_tracker
+
+    resource_tracker.register(str(folder), "folder")
+
+
+def _forget_removal(folder: Path) -> None:
+    from loky.backend import resource_tracker
+
+    resource_tracker.unregister(str(folder), "folder")

@@ -1,7 +1,7 @@
 """Memory of processes: limits, and returning freed memory, which glibc would keep, to the operating system.
 
-All code that works only on Linux is in this module. On other systems, these functions do nothing, and
-`memory_limit_sentence` says what this means for a worker.
+All code that works only on Linux is in this module and in `qviz.engine.sandbox`. On other systems, these functions do
+nothing, and `memory_limit_sentence` says what this means for a worker.
 """
 
 from __future__ import annotations

@@ -18,13 +18,14 @@ from typing import TextIO
 
 import numpy as np
 
-from qviz.engine import limit_memory
+from qviz.engine import enter_sandbox, limit_memory
 from qviz.limits import limits
 
 
 def main(model: str, folder: Path) -> None:
     """Load the model and answer each line on standard input, until standard input ends."""
     limit_memory(2 * limits().job_memory_mb << 20)
+    enter_sandbox([folder], [Path(model)], graphics=True)
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # the runtime prints there, too
     try:

@@ -177,7 +177,7 @@ class GpuNetwork:
                 stderr=log,
                 text=True,
                 cwd=self._folder.name,
-                env={**os.environ, "PYTHONPATH": paths, **driver.environment},
+                env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, **driver.environment},
             )
         self._lines: queue.Queue[str] = queue.Queue()
         assert self._process.stdout is not None

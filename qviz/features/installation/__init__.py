@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any, ClassVar
 
-from qviz.engine import machine_memory, memory_limit_sentence
+from qviz.engine import machine_memory, memory_limit_sentence, sandbox_sentence
 from qviz.errors import SettingsError
 from qviz.features.installation.selftest import DTYPES, KERNEL_NAMES, SelfTest, self_test, without_home
 from qviz.limits import VARIABLE, limits
@@ -62,7 +62,8 @@ class Installation(Result):
     Attributes:
         versions: Name -> version of qviz, Python and each installed package that qviz requires, extras included.
         machine: `system`, `processor`, `cores`, `memory_mb`, `free_memory_mb` and `free_disk_mb` (in MiB),
-            `worker_memory_limit` (a sentence), `cache` (a folder) and `container` (whether qviz runs in one).
+            `worker_memory_limit` and `worker_sandbox` (sentences), `cache` (a folder) and `container` (whether qviz runs in
+            one).
         limits: The limits in force.
         limits_file: Path of the administrator's file of limits; empty if there is none.
         optional: Parts of qviz that need further packages.
@@ -123,6 +124,7 @@ def _machine() -> dict[str, Any]:
         "memory_mb": installed // MEGABYTE,
         "free_memory_mb": free // MEGABYTE,
         "worker_memory_limit": memory_limit_sentence(),
+        "worker_sandbox": sandbox_sentence(),
         "free_disk_mb": shutil.disk_usage(tempfile.gettempdir()).free // MEGABYTE,
         "cache": without_home(str(user_folder("cache"))),
         "container": Path("/.dockerenv").exists() or Path("/run/.containerenv").exists(),

@@ -213,14 +213,17 @@ def train(
     resumed_at, saved = len(losses), None  # frees the checkpoint's arrays, as the worker reads the file itself
     result = QatResult(losses, plan.steps, resumed_at=resumed_at, trained_on=len(images))
     context.progress.step("Preparing the network for training")
-    with training_worker() as engine:
+    with tempfile.TemporaryDirectory(prefix="qviz-") as folder, training_worker(Path(folder)) as engine:
+        workers_copy = Path(folder).resolve() / "checkpoint.npz"
+        trainer.copy_checkpoint(checkpoint, workers_copy)
         model = engine.share(source.float_data, source.float_digest)
         archive = packed(sorted(images, key=lambda image: image.digest))  # the order must not depend on the disk
         pictures = engine.share(archive, digest_of(archive))
-        job = Job(model, pictures, source.settings, plan, calibration, digest, checkpoint.resolve())
+        job = Job(model, pictures, source.settings, plan, calibration, digest, workers_copy)
         while len(losses) < plan.steps and not (losses and finish_early is not None and finish_early.is_set()):
             is_first = len(losses) == resumed_at
             losses = context.wait(engine.submit(train_job, job, 0.0 if is_first else SECONDS_PER_JOB))
+            trainer.copy_checkpoint(workers_copy, checkpoint)
             if is_first:
                 context.progress.step(f"Training from step {resumed_at}" if resumed_at else "Training")
             context.progress.advance(len(losses) - resumed_at, plan.steps - resumed_at)
@@ -232,10 +235,11 @@ def train(
     return replace(result, losses=losses, built=built, untrained=untrained, float_data=float_data, seconds=seconds)
 
 
-def training_worker() -> LocalEngine:
-    """An engine with one worker, whose jobs may use more time and memory than usual."""
+def training_worker(folder: Path) -> LocalEngine:
+    """An engine with one worker, whose jobs may use more time and memory than usual, and may write into `folder`."""
     bounds = limits()
-    return LocalEngine(1, bounds.build_seconds, bounds.training_memory_mb << 20, importing("qviz.features.building"))
+    warm_up = importing("qviz.features.building")
+    return LocalEngine(1, bounds.build_seconds, bounds.training_memory_mb << 20, warm_up, folder)
 
 
 def _build_both(

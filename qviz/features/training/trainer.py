@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import shutil
 import time
 import zipfile
 from collections.abc import Sequence
@@ -58,7 +59,7 @@ def save(path: Path, training: str, losses: Sequence[float], variables: Sequence
             np.savez(file, training=np.array(training), losses=np.array(losses, np.float64), **arrays)
         part.replace(path)
     except OSError as error:
-        raise QuantizeError(f"The checkpoint {path} cannot be written ({error.strerror}); free some space.") from error
+        raise _unwritable(path, error) from error
 
 
 def load(path: Path, training: str) -> Checkpoint | None:
@@ -81,6 +82,25 @@ def load(path: Path, training: str) -> Checkpoint | None:
             " one again to finish it, remove the file, or write the result elsewhere."
         )
     return Checkpoint(losses, variables)
+
+
+def copy_checkpoint(source: Path, target: Path) -> None:
+    """Copy a checkpoint, if there is one and it is newer than `target`. Raises QuantizeError if that is impossible.
+
+    A worker writes into a folder of its own, so that it needs no rights in that of the user.
+    """
+    part = _part(target)
+    try:
+        if source.exists() and not (target.exists() and target.stat().st_mtime_ns >= source.stat().st_mtime_ns):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, part, follow_symlinks=False)
+            part.replace(target)
+    except OSError as error:
+        raise _unwritable(target, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> QuantizeError:
+    return QuantizeError(f"The checkpoint {path} cannot be written ({error.strerror}); free some space.")
 
 
 def remove_checkpoint(path: Path) -> None:

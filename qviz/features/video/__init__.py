@@ -207,6 +207,7 @@ def _first_images(
     if files is not None:
         return ImageFiles(tuple(files[:FIRST]))
     check_video(path)
+    context.engine.allow_reading(path)
     frames = context.wait(context.engine.submit(read_frames, str(path.resolve()), 0, FIRST, every))
     return [frame.image for frame in frames]
 

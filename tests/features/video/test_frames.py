@@ -38,7 +38,8 @@ def clip(squares: Squares, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def runner(engine: LocalEngine, squares: Squares) -> FrameRunner:
+def runner(engine: LocalEngine, squares: Squares, clip: Path) -> FrameRunner:
+    engine.allow_reading(clip)
     files = [squares.model("reference", precision) for precision in ("float32", "int8")]
     models = load_models(engine, [ModelSource(file.name, file.read_bytes(), SETTINGS) for file in files])
     return FrameRunner(Context(engine), models, 0.25)
