@@ -54,6 +54,19 @@ def test_unknown_operator_names_are_reported(app: AppTest) -> None:
     assert not app.button(key="build-start").disabled
 
 
+def test_cures_that_fit_the_recipe_are_offered(app: AppTest) -> None:
+    app.selectbox(key="build-recipe").select("int8").run()
+    cures = app.multiselect(key="build-cures")
+    assert cures.options == ["split head", "equalize", "split channels", "round weights", "correct biases"]
+    cures.select("split_channels").run()
+    notes = " ".join(block.proto.body for block in app.get("html"))
+    assert "split channels: quiet and loud channels are computed in two parts" in notes
+    app.selectbox(key="build-recipe").select("float16").run()
+    assert app.multiselect(key="build-cures").options == ["split head", "equalize"] and not app.exception
+    assert app.multiselect(key="build-cures").value == []
+    app.selectbox(key="build-recipe").select("int8").run()
+
+
 def test_integer_recipes_require_calibration_images(app: AppTest) -> None:
     app.segmented_control(key="build-images").set_value("Other images").run()
     assert "Choose calibration images first" in _texts(app)

@@ -79,6 +79,18 @@ def check_cures(cures: Collection[str], recipe: Recipe, images: int) -> None:
         )
 
 
+def fitting_cures(recipe: Recipe) -> tuple[str, ...]:
+    """The names of the cures that fit a recipe, in the order of `CURES`."""
+    names = []
+    for name in CURES:
+        try:
+            check_cures((name,), recipe, MIN_IMAGES)
+        except QuantizeError:
+            continue
+        names.append(name)
+    return tuple(names)
+
+
 def chosen_images(images: Sequence[EncodedImage]) -> list[EncodedImage]:
     """At most `IMAGES` of the images, spread evenly over all of them."""
     positions = np.unique(np.linspace(0, len(images) - 1, min(len(images), IMAGES)).astype(int))
