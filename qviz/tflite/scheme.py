@@ -28,6 +28,8 @@ MATRIX_DIAG NON_MAX_SUPPRESSION_V4 NON_MAX_SUPPRESSION_V5 ROUND SEGMENT_SUM SIN 
 RANGE RANK SHAPE SPARSE_TO_DENSE"""
 WITHOUT_INT8 = frozenset(_FLOAT_ONLY.split())
 """Builtin operators that stay float in a full-integer file (no int8 kernel, or they handle indices)."""
+INTEGER_FORM = {"ADD_N": "ADD", "SQUARE": "MUL"}
+"""Operator without an integer kernel -> operator that has one and can compute the same."""
 
 
 STRAY = 0.02

@@ -28,13 +28,15 @@ from qviz.features.building.conditions import (
 from qviz.features.building.quantizers import quantize_by_converter, quantize_tflite
 from qviz.features.building.recipes import ALGORITHMS, Builder, Options, Recipe, recipe_of
 from qviz.features.building.result import Built, float_ends, float_tensors
+from qviz.features.building.rewriting import Rewritten, rewritten
 from qviz.features.building.source import Source, with_associated_files, with_unique_tensor_names
-from qviz.features.building.wide import built_wide, narrow_kinds, rewritten, with_wide_ranges
+from qviz.features.building.wide import built_wide, narrow_kinds, with_wide_ranges
 from qviz.formatting import plural
 from qviz.limits import limits
 from qviz.optional import require
 from qviz.structures import EncodedImage, Graph, Scheme, Settings, Tensor
 from qviz.tensorflow_models import SourceKind
+from qviz.tflite.integer_kernels import with_integer_kernels
 from qviz.tflite.runner import Runner
 from qviz.tflite.schema import read_graph
 from qviz.tflite.scheme import scheme_facts
@@ -109,7 +111,8 @@ def build_job(
     given = with_unique_tensor_names(read_graph(float_data))
     check(row, given, options)
     float_orders, wide = operators_in_float(given, options), wide_operators(given, options)
-    network = rewritten(float_data, given, wide, with_wide_ranges(given, wide, calibration))
+    integers = {op.order for op in given.ops} - set(float_orders) if row.activation_bits else set()
+    network = rewritten(float_data, given, integers, wide, with_wide_ranges(given, wide, calibration))
     graph, in_float = (
         network.graph,
         {order: float_orders[network.origins[order]] for order in network.orders(float_orders)},
@@ -120,7 +123,7 @@ def build_job(
         moments = hessians(float_data, settings, images) if ALGORITHMS[options.algorithm].needs_images else {}
         operators = in_float, network.orders(wide)
         data = quantize_tflite(network.data, graph, row, options, *operators, ends, network.calibration, moments)
-        data = with_associated_files(with_fitting_biases(data, network.data, graph), float_data)
+        data = with_associated_files(_completed(data, row, network, in_float), float_data)
     else:
         builder = Builder.CONVERTER
         data = quantize_by_converter(source, kind, row, options, ends, settings, graph.input_tensors()[0], images)
@@ -131,6 +134,17 @@ def build_job(
     remark = _remark(row, scheme, bool(in_float), given, wide, result_wide)
     seconds = time.perf_counter() - start
     return Built(recipe, data, scheme, stayed_float, seconds, builder, remark, wide=result_wide)
+
+
+def _completed(data: bytes, recipe: Recipe, network: Rewritten, in_float: Collection[int]) -> bytes:
+    """The file from litert-quantizer with integer kernels where it left operators in float, and with fitting biases.
+
+    network, in_float: the float file that it was built from, and its operators that stay in float as requested.
+    """
+    if recipe.activation_bits and network.calibration is not None:
+        requested = {tensor.name for order in in_float for tensor in network.graph.op_outputs(network.graph.ops[order])}
+        data = with_integer_kernels(data, requested, network.calibration.ranges)
+    return with_fitting_biases(data, network.data, network.graph)
 
 
 def checked(data: bytes, recipe: Recipe) -> Graph:

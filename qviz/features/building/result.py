@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from qviz.decoders.post_process import KIND as POST_PROCESS
+from qviz.errors import QuantizeError
 from qviz.features.building.calibration import Calibration
 from qviz.features.building.recipes import Builder, Options, Recipe, weights_of
 from qviz.features.inspection.warning import Warning
@@ -96,6 +97,22 @@ def float_ends(graph: Graph, options: Options, in_float: Mapping[int, str]) -> t
 def _writes_float(graph: Graph, index: int, in_float: Mapping[int, str]) -> bool:
     op = graph.producer(index)
     return op is not None and (op.custom or op.kind in WITHOUT_INT8 or op.order in in_float)
+
+
+def float_operators(built: Graph) -> tuple[str, ...]:
+    """Kinds of the operators that compute in float, each once, in the order of the file.
+
+    Conversions do not count, and neither does a detection post-process, which runs after the network and not on an
+    accelerator.
+    """
+    ops = (op for op in built.ops if op.kind not in (*CONVERSIONS, POST_PROCESS))
+    return tuple(dict.fromkeys(op.kind for op in ops if any(t.dtype in FLOATS for t in built.op_outputs(op))))
+
+
+def check_integers_only(built: Graph) -> None:
+    """Raise QuantizeError if a file does not compute on integers alone, see `float_operators`."""
+    if kinds := float_operators(built):
+        raise QuantizeError(f"It does not compute on integers alone: {', '.join(kinds)} in float.")
 
 
 def float_tensors(

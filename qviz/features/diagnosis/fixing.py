@@ -19,7 +19,7 @@ from qviz.features.accuracy.bootstrap import interval
 from qviz.features.accuracy.evaluator import Evaluator, Measurement
 from qviz.features.building import quantize
 from qviz.features.building.recipes import Options
-from qviz.features.building.result import Built
+from qviz.features.building.result import Built, check_integers_only
 from qviz.features.building.source import Source
 from qviz.features.detection.models import LoadedModel, ModelSource, follow, load_model
 from qviz.features.diagnosis.price import with_built
@@ -87,7 +87,7 @@ def fixed(
     for cure in cures[:MAX_BUILT]:
         context.progress.step(f"Building and measuring: {cure.sentence}")
         try:
-            trials.append(_tried(context, reference, source, calibration, cure, (search, report)))
+            trials.append(_tried(context, reference, source, calibration, cure, (search, report), integers_only))
         except Cancelled:
             raise
         except QvizError as error:
@@ -113,6 +113,7 @@ def _tried(
     calibration: Sequence[EncodedImage],
     cure: Cure,
     evaluators: tuple[Evaluator, Evaluator],
+    integers_only: bool,
 ) -> _Trial:
     """Build one cure and measure it on both halves."""
     plan = cure.plan
@@ -127,6 +128,8 @@ def _tried(
         cures=plan.cures,
     )
     model = follow(load_model(context.engine, ModelSource(f"{cure.code}.tflite", built.data)), reference)
+    if integers_only:
+        check_integers_only(model.inspection.graph)
     on_search, on_report = (_measurement(context, evaluator, model) for evaluator in evaluators)
     estimate = _estimated(on_report, evaluators[1].images)
     measured = with_built(replace(cure, measured=estimate, bytes=built.size), model)

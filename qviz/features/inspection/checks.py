@@ -24,7 +24,7 @@ from qviz.features.detection.models import LoadedModel
 from qviz.features.inspection.warning import Warning
 from qviz.formatting import listed, plural
 from qviz.structures import Graph, Op, Scheme, Settings, Tensor
-from qviz.tflite.scheme import CONVERSIONS, WITHOUT_INT8
+from qviz.tflite.scheme import CONVERSIONS, INTEGER_FORM, WITHOUT_INT8
 
 CLIPPED = 0.02
 """There is a warning if more than this share of the pixels' span lies outside the quantizer's range."""
@@ -243,8 +243,6 @@ _CLAIMS = {  # the most specific first
     r"float(?!io|16|32)": {Scheme.FLOAT32, Scheme.FLOAT16},
     r"int8|integer|uint8|quant": {Scheme.INT8, Scheme.DYNAMIC_RANGE, Scheme.WEIGHT_ONLY, Scheme.INT16X8},
 }
-_INTEGER_FORM = {"ADD_N": "ADD", "SQUARE": "MUL"}
-"""Operator without an integer kernel -> operator that has one and can compute the same."""
 
 
 def scheme_warnings(model: LoadedModel) -> list[Warning]:
@@ -302,7 +300,7 @@ def _cure(ops: Iterable[Op]) -> str:
     able = sorted({op.kind for op in ops} - set(unable))
     sentences = []
     if unable:
-        forms = ", ".join(f"{_INTEGER_FORM[kind]} in place of {kind}" for kind in unable if kind in _INTEGER_FORM)
+        forms = ", ".join(f"{INTEGER_FORM[kind]} in place of {kind}" for kind in unable if kind in INTEGER_FORM)
         advice = f"build the model with {forms}" if forms else f"build the model without {_it_or_them(unable)}"
         keep = f"keep {_it_or_them(unable)} if the cost is small"
         sentences.append(f"{_have_or_has(unable)} no integer kernel: {advice}, or {keep}.")

@@ -120,7 +120,7 @@ def rescue(
     remarks = [*dataset.skipped, *search.skipped, *report.skipped, *_overlap(calibration, search, report)]
     folder = None if context.store is None else context.store.path.parent / "rescue"
     journal = journal_of(folder, source, calibration, search, request.score)
-    data = source, calibration, search, search_reference, request.budget, request.prefer, journal
+    data = source, calibration, search, search_reference, request.budget, request.prefer, journal, request.integers_only
     with builders(min(2, context.engine.workers)) as workers:
         candidates = Candidates(context, workers, reference, *data, remarks=remarks)
         candidates.read_journal()
@@ -129,7 +129,7 @@ def rescue(
         def report_state(*state: Any) -> None:
             context.progress.partial(result(*state))
 
-        searching = Search(candidates, request.recipe_names, request.tries, report_state, request.integers_only)
+        searching = Search(candidates, request.recipe_names, request.tries, report_state)
         searching.run()
         best = searching.best
         if best is None:

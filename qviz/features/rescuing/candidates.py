@@ -23,7 +23,7 @@ from qviz.features.building.build import start_building
 from qviz.features.building.calibration import Calibration, ImageRanges, calibration_of, measure_ranges
 from qviz.features.building.cures import BEFORE, mended, prepared
 from qviz.features.building.recipes import recipe_of
-from qviz.features.building.result import Built
+from qviz.features.building.result import Built, float_operators
 from qviz.features.building.source import Source
 from qviz.features.cost.measure import Subject, latency_job
 from qviz.features.cost.npu import npu_cost
@@ -42,7 +42,7 @@ ROUNDS, SECONDS = 40, 10.0
 
 
 class OverLimit(QuantizeError):
-    """A candidate is larger, or has more operators in 16 bits, than the budget allows."""
+    """A candidate is larger, or has more operators in 16 bits or in float, than the request allows."""
 
 
 def _before(candidate: Candidate) -> tuple[str, ...]:
@@ -63,6 +63,7 @@ class Candidates:
         reference_there: The measurement of the reference on the search half.
         budget, prefer: As in `Rescue`.
         journal: Measurements of earlier runs and of this one.
+        integers_only: Whether no operator may compute in float, except a detection post-process.
         ranges: Method -> ranges measured so far.
         remarks: Sentences for the result.
     """
@@ -77,6 +78,7 @@ class Candidates:
     budget: Budget
     prefer: str
     journal: Journal
+    integers_only: bool = False
     ranges: dict[str, Calibration] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     _plain_bytes: int | None = None
@@ -200,7 +202,9 @@ class Candidates:
         """
         tried = self._measured.get(candidate)
         try:
-            self._check_limits(candidate, None if tried is None else tried.bytes)
+            if tried is not None:
+                self._check_file(tried.bytes, tried.float_operators)
+            self._check_wide(candidate)
             if tried is None or self._is_incomplete(tried):
                 tried = self._measured[candidate] = self._measure(candidate, data)
                 self.journal.add({"tried": encode(tried)})
@@ -209,16 +213,24 @@ class Candidates:
         within = self._keeps_objects(tried) and self._is_fast_enough(tried)
         return replace(tried, origin=origin, search_loss=self._loss(tried), within=within)
 
-    def _check_limits(self, candidate: Candidate, size: int | None) -> None:
-        """Raise OverLimit if a candidate exceeds a limit of the budget. size: of its file, None if it is not built."""
+    def _check_wide(self, candidate: Candidate) -> None:
+        """Raise OverLimit if a candidate has more operators in 16 bits than the budget allows."""
         limit = self.budget.max_wide
         if limit is not None:
             whole = recipe_of(candidate.recipe).activation_bits == 16
             if whole or len(candidate.wide_operators) > limit:
                 count = "All operators" if whole else plural(len(candidate.wide_operators), "operator")
                 raise OverLimit(f"{count} in 16 bits, where at most {limit} may be.")
+
+    def _check_file(self, size: int, in_float: Sequence[str]) -> None:
+        """Raise OverLimit if a file is larger than the budget allows, or computes in float where it must not.
+
+        in_float: kinds of the operators in float.
+        """
+        if self.integers_only and in_float:
+            raise OverLimit(f"{', '.join(in_float)} in float, where only integers may be.")
         allowed = self.budget.bytes_allowed(self._size_of_plain() if self.budget.is_relative else 0)
-        if size is not None and allowed is not None and size > allowed:
+        if allowed is not None and size > allowed:
             raise OverLimit(f"{size:,} bytes, where at most {allowed:,} may be.")
 
     def _size_of_plain(self) -> int:
@@ -251,10 +263,10 @@ class Candidates:
         tried = Tried(candidate, "")
         try:
             data = data or self.build(candidate)
-            self._check_limits(candidate, len(data))
             tried = replace(tried, bytes=len(data), digest=digest_of(data))
             model = self.loaded(candidate, data)
-            tried = replace(tried, scheme=str(model.scheme))
+            tried = replace(tried, scheme=str(model.scheme), float_operators=float_operators(model.inspection.graph))
+            self._check_file(tried.bytes, tried.float_operators)
             self.context.progress.step(f"Candidate {len(self._measured) + 1}: measuring {candidate.name}")
             detected = self.search.detect(self.context, [model])
             measured = self.context.wait(self.search.measure(self.context, model, detected, resamples=0))

@@ -167,7 +167,7 @@ def _cells(row: Tried, result: Rescue) -> list[object]:
     return [
         name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 3]}...",
         row.origin,
-        formatting.megabytes(row.bytes),
+        formatting.megabytes(row.bytes) if row.bytes else None,
         None if row.search_loss is None else write(row.search_loss),
         None if row.agreement is None else formatting.score(row.agreement),
         None if row.quality is None else f"{row.quality:.3f}",

@@ -175,6 +175,7 @@ class Tried:
             size is minimised.
         seconds: Time for building and measuring.
         quality: Agreement in [0, 1] in which objects count by their confidence (`softly_agreed`), on all search images.
+        float_operators: Kinds of the operators that compute in float, without conversions and a detection post-process.
     """
 
     candidate: Candidate
@@ -194,6 +195,7 @@ class Tried:
     npu: str = ""
     npu_cycles: int | None = None
     quality: float | None = None
+    float_operators: tuple[str, ...] = ()
 
     JSON_INLINE: ClassVar = ("candidate",)
     JSON_NAMES: ClassVar = {"origin": "found_by"}

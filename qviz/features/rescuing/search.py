@@ -126,7 +126,6 @@ class Search:
         candidates: Builds and measures candidates.
         recipes: Names of the recipes to try.
         tries: Maximum number of candidates.
-        integers_only: Whether no operator may be kept in float.
         on_tried: Called after each candidate.
         tried: All candidates so far.
         data: The file of the best candidate.
@@ -136,7 +135,6 @@ class Search:
     recipes: Sequence[str]
     tries: int
     on_tried: OnTried
-    integers_only: bool = False
     tried: tuple[Tried, ...] = ()
     data: bytes = b""
     _files: dict[Candidate, bytes] = field(default_factory=dict)
@@ -166,7 +164,7 @@ class Search:
         self._try_whole_recipes(versions)
         self._files.clear()
         for row in self._failed():
-            if self._could_be_better(row) and not self.integers_only:
+            if self._could_be_better(row) and not self.candidates.integers_only:
                 self._try_float_sets(row.candidate)
 
     # ---- whole recipes -----------------------------------------------------------------------------------------
@@ -253,7 +251,7 @@ class Search:
         plain = min(rows, key=_by_loss, default=None)
         if plain is None:
             return
-        by_speed = self.candidates.prefer == LATENCY and not self.integers_only
+        by_speed = self.candidates.prefer == LATENCY and not self.candidates.integers_only
         if recipe_of(plain.candidate.recipe).activation_bits == 8 and not by_speed:
             wide = self._try_wide(plain.candidate)
             if wide and (self._by_quality or not any(row.within for row in wide)):

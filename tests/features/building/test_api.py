@@ -47,7 +47,7 @@ def test_quantize_equals_its_steps(
     assert progress.counts[-1] == (IMAGES, IMAGES)
     assert built.data == start_building(workers, tflite, "int8", Options(), ranges).result().data
     assert built.save(tmp_path / "int8.tflite").read_bytes() == built.data
-    assert str(built).startswith("int8, 5.38 MB, built by litert-quantizer in ") and len(repr(built)) <= 500
+    assert str(built).startswith("int8, 5.37 MB, built by litert-quantizer in ") and len(repr(built)) <= 500
     assert list(built.to_frame().columns) == ["tensor", "reason"]
     assert built.calibration is not None and built.calibration["images"] == IMAGES
     assert "data" not in built.to_json()

@@ -12,12 +12,13 @@ from qviz.features.building.build import checked, start_building
 from qviz.features.building.calibration import Calibration, network_input
 from qviz.features.building.quantizers import _statistics
 from qviz.features.building.recipes import RECIPES, Builder, Options
-from qviz.features.building.result import Built
+from qviz.features.building.result import Built, check_integers_only, float_operators
 from qviz.features.building.source import Source
 from qviz.structures import EncodedImage, Graph, Scheme
 from qviz.tflite.runner import Runner
 from qviz.tflite.schema import read_graph
-from qviz.tflite.scheme import WITHOUT_INT8, scheme_facts
+from qviz.tflite.scheme import INTEGER_FORM, WITHOUT_INT8, scheme_facts
+from tests.conftest import Sample
 from tests.features.conftest import SETTINGS
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*experimental_preserve_all_tensors")
@@ -65,9 +66,21 @@ def test_recipes_on_the_sample(name: str, workers: LocalEngine, tflite: Source, 
         assert reasons == set()
         return
     assert {tensor.dtype for tensor in (*graph.input_tensors(), *graph.output_tensors())} == {"float32"}
-    assert "ADD_N has no integer kernel" in reasons
+    assert not any("integer kernel" in reason for reason in reasons)  # each ADD_N was replaced by an ADD
     assert len([row for row in built.stayed_float if row.reason.startswith(f"output of {POST_PROCESS}")]) == 4
-    assert facts.quantized_operators == 114
+    assert facts.quantized_operators == 124
+    assert [graph.ops[order].kind for island in facts.float_islands for order in island] == [POST_PROCESS]
+
+
+def test_files_with_operators_in_float_do_not_compute_on_integers_alone(
+    workers: LocalEngine, tflite: Source, ranges: Calibration, sample: Sample
+) -> None:
+    """The bundled int8 file has ADD_N in float; the one that is built here has only the post-process in float."""
+    given = read_graph(sample.models["int8"].read_bytes())
+    assert float_operators(given) == ("ADD_N",)
+    with pytest.raises(QuantizeError, match="does not compute on integers alone: ADD_N in float"):
+        check_integers_only(given)
+    check_integers_only(variant(workers, tflite, "int8", Options(), ranges)[1])
 
 
 LEAST_DB = {"float16": 55, "dynamic_range": 40, "weight_only_int8": 45, "int8": 30, "int16x8": 45}
@@ -162,7 +175,7 @@ def test_operators_excluded_from_quantization(workers: LocalEngine, tflite: Sour
     built_tensors = {tensor.name: tensor for op in graph.ops for tensor in graph.op_outputs(op)}
     for op in source.ops:
         name = names[op.order]
-        stays = name in float_names or op.custom or op.kind in WITHOUT_INT8
+        stays = name in float_names or op.custom or op.kind in WITHOUT_INT8 - set(INTEGER_FORM)
         assert built_tensors[name].dtype == ("float32" if stays else "int8"), name
     reasons = {row.tensor: row.reason for row in built.stayed_float}
     assert {reasons[name] for name in float_names} == {

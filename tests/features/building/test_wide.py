@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from qviz.decoders.post_process import KIND as POST_PROCESS
 from qviz.engine import LocalEngine
 from qviz.errors import SettingsError
 from qviz.features.building.build import start_building
@@ -56,10 +57,11 @@ def test_operators_are_chosen_by_name_too(workers: LocalEngine, dense: Source, d
 
 
 def test_operators_without_a_16_bit_kernel_are_named(workers: LocalEngine, tflite: Source, ranges: Calibration) -> None:
-    added = next(op.order for op in tflite.graph.ops if op.kind == "ADD_N")
-    built = start_building(workers, tflite, "int8", Options(wide_orders=(0, 1, added)), ranges).result()
-    assert built.wide == (0, 1)
-    assert built.remark.endswith("1 operator could not get 16-bit activations: ADD_N.")
+    added = next(op.order for op in tflite.graph.ops if op.kind == "ADD_N")  # becomes an ADD
+    selection = next(op.order for op in tflite.graph.ops if op.kind == POST_PROCESS)
+    built = start_building(workers, tflite, "int8", Options(wide_orders=(0, 1, added, selection)), ranges).result()
+    assert built.wide == (0, 1, added)
+    assert built.remark.endswith(f"1 operator could not get 16-bit activations: {POST_PROCESS}.")
 
 
 def test_hard_swish_is_written_as_operators_with_16_bit_kernels(

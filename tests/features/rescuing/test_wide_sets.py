@@ -6,17 +6,19 @@ import json
 from pathlib import Path
 
 import pytest
+from ai_edge_litert import schema_py_generated as fb
 
 from qviz.context import Context
 from qviz.datasets.files import load_images, unannotated_images
 from qviz.engine import LocalEngine
-from qviz.errors import SettingsError
+from qviz.errors import QuantizeError, SettingsError
 from qviz.features.building.source import source_of
 from qviz.features.detection.models import ModelSource, load_model
 from qviz.features.rescuing import Request, Rescue, rescue
 from qviz.features.rescuing.result import AGREEMENT, SIZE, Budget, Candidate, Move
 from qviz.store import FILE, Store
 from qviz.structures import EncodedImage
+from qviz.tflite.edit import add_tensor, operator_code, packed, unpacked
 from qviz.tflite.schema import read_graph
 from tests.conftest import Sample
 from tests.features.layer_error.small_detector import OUTLIER, SETTINGS, small_detector
@@ -130,3 +132,17 @@ def test_a_candidate_is_named_and_built_again_with_its_moves() -> None:
     assert "--keep-operators 9 --wide-operators 0-2 --ranges percentile" in candidate.command("a", ["b"], "c")
     assert [move.code for move in candidate.moves] == ["ranges", "wide", "float"]
     assert candidate.without("wide") == Candidate("int8", ranges="percentile", float_operators=(9,))
+
+
+def test_a_file_with_an_operator_in_float_is_not_integers_only(engine: LocalEngine, images: list[EncodedImage]) -> None:
+    """FLOOR has no integer kernel, so no recipe computes on integers alone."""
+    model = unpacked(small_detector(planted=False))
+    subgraph = model.subgraphs[0]
+    entry = subgraph.inputs[0]
+    floored = add_tensor(model, "floored", like=entry)
+    for op in subgraph.operators:
+        op.inputs = [floored if index == entry else index for index in op.inputs]
+    floor = fb.OperatorT(opcodeIndex=operator_code(model, "FLOOR"), inputs=[entry], outputs=[floored])
+    subgraph.operators = [floor, *subgraph.operators]
+    with pytest.raises(QuantizeError, match="FLOOR in float, where only integers may be"):
+        run(Context(engine), packed(model), images)
