@@ -17,6 +17,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from itertools import cycle, islice
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -57,6 +58,9 @@ class SimulatedInference(Engine):
 
     def share(self, data: bytes, digest: str) -> Blob:
         return self._engine.share(data, digest)
+
+    def allow_reading(self, path: Path) -> None:
+        self._engine.allow_reading(path)
 
     def close(self) -> None:
         self._engine.close()

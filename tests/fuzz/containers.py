@@ -46,6 +46,7 @@ def damaged_video(number: int) -> Mutant:
 def fuzz_videos(engine: Engine, numbers: range) -> Tally:
     """Read all frames of the videos with these numbers in a worker, in two parts, as `qviz video` does."""
     with tempfile.TemporaryDirectory() as folder:
+        engine.allow_reading(Path(folder))
 
         def one(number: int) -> str:
             mutant = damaged_video(number)

@@ -14,7 +14,7 @@ import pytest
 
 from qviz import optional
 from qviz.datasets.files import load_images
-from qviz.engine import LocalEngine
+from qviz.engine import LocalEngine, sandbox_sentence
 from qviz.errors import SettingsError, WorkerCrashed, WorkerError, WorkerTimeout
 from qviz.features.backends import Refusal, _losses, gpu
 from qviz.features.backends.gpu import GpuNetwork, RefusedOperator, drivers, refused_operators
@@ -183,7 +183,18 @@ def test_the_gpu_computes_the_known_output(tiny: Path) -> None:
             np.testing.assert_allclose(output, tiny_output(), atol=1e-4)
             assert milliseconds > 0
         folder = Path(running._folder.name)
+        confined = confinement(running)
     assert not folder.exists()
+    if "no network" in sandbox_sentence():
+        assert confined == {"NoNewPrivs:\t1", "Seccomp:\t2"}
+
+
+def confinement(running: GpuNetwork) -> set[str]:
+    """How the threads of the GPU process are confined, the driver's threads included."""
+    assert running._process is not None
+    threads = Path(f"/proc/{running._process.pid}/task").glob("*/status")
+    lines = [line for path in threads for line in path.read_text().splitlines()]
+    return {line for line in lines if line.startswith(("NoNewPrivs:", "Seccomp:"))}
 
 
 def test_a_gpu_process_that_dies_or_hangs_is_an_error_of_its_own(tiny: Path) -> None:
