@@ -16,8 +16,10 @@ A layer gets its new weights only if its SQNR on held-out images grows by at lea
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
+from typing import TypeVar
 
 import numpy as np
 
@@ -32,6 +34,8 @@ from qviz.tflite.constants import operator_options, stored_constant, weight_tens
 from qviz.tflite.edit import packed, set_constant, unpacked
 from qviz.tflite.runner import Runner
 from qviz.tflite.schema import read_graph
+
+T = TypeVar("T")
 
 MIN_GAIN_DB = 1.0
 FINE_DB = 40.0
@@ -109,7 +113,7 @@ def round_weights(data: bytes, float_data: bytes, inputs: Sequence[np.ndarray]) 
     layers = _layers(graph, float_graph)
     options = operator_options(float_data)
     model, changed = unpacked(data), []
-    for group in _groups(layers):
+    for group in in_groups(layers, _bytes_of_rows, MAX_BYTES):
         rows = _rows(float_data, group, options, inputs)
         for layer in group:
             result = _round_layer(data, float_data, graph, layer, *rows.pop(layer.op.order))
@@ -151,18 +155,21 @@ def _reads_all_channels(graph: Graph, op: Op, weights: Tensor) -> bool:
     return channels > 0 and (side % channels == 0 if op.kind == "DEPTHWISE_CONV_2D" else side == channels)
 
 
-def _groups(layers: Sequence[_Layer]) -> Iterator[list[_Layer]]:
-    """Divide the layers into groups whose rows fit into `MAX_BYTES`; each group has at least one layer."""
-    group: list[_Layer] = []
+def _bytes_of_rows(layer: _Layer) -> int:
+    """Memory for the rows of a layer: float32, one and a half times ROWS."""
+    return 6 * ROWS * prod(layer.weights.shape[1:])
+
+
+def in_groups(items: Iterable[T], cost: Callable[[T], int], limit: int) -> Iterator[list[T]]:
+    """Divide items into groups whose costs add up to at most `limit`; each group has at least one item."""
+    group: list[T] = []
     size = 0
-    for layer in layers:
-        shape = layer.weights.shape
-        cost = 6 * ROWS * shape[1] * shape[2] * shape[3]  # bytes: float32, one and a half times ROWS rows
-        if group and size + cost > MAX_BYTES:
+    for item in items:
+        if group and size + cost(item) > limit:
             yield group
             group, size = [], 0
-        group.append(layer)
-        size += cost
+        group.append(item)
+        size += cost(item)
     if group:
         yield group
 

@@ -15,7 +15,7 @@ of multiplications stays the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
@@ -31,6 +31,7 @@ from qviz.features.building.equalize import CONVOLUTIONS, TOLERANCE
 from qviz.features.building.error_measures import end_tensors, largest_difference, mean_sqnr_db, tensor_values
 from qviz.features.building.quantizers import quantize_tflite
 from qviz.features.building.recipes import Options, recipe_of
+from qviz.features.building.rounding import MAX_BYTES, MIN_GAIN_DB, in_groups
 from qviz.features.building.source import with_associated_files, with_unique_tensor_names
 from qviz.formatting import plural
 from qviz.structures import Graph, Tensor
@@ -38,10 +39,6 @@ from qviz.tflite.constants import operator_options
 from qviz.tflite.cutter import Cutter
 from qviz.tflite.runner import Runner
 from qviz.tflite.schema import read_graph
-
-MIN_GAIN_DB = 1.0
-MAX_BYTES = 1 << 28
-"""Maximum memory, in bytes, for the inputs of a group of regions. The network is run once per group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +132,11 @@ def split_channels(data: bytes, inputs: Sequence[np.ndarray]) -> SplitChannels:
     splits: list[ChannelSplit] = []
     even: list[int] = []
     declined: dict[int, float] = {}
-    for group in _groups(graph, regions, len(inputs)):
+
+    def bytes_of_inputs(region: Region) -> int:
+        return 4 * len(inputs) * _count(graph.tensors[_entry(region)])
+
+    for group in in_groups(regions, bytes_of_inputs, MAX_BYTES):
         values = _tensors(data, {_entry(region) for region in group}, inputs)
         for region in group:
             trial = _Trial(cutter, graph, region, values[_entry(region)])
@@ -185,21 +186,6 @@ def _count(tensor: Tensor) -> int:
 def _entry(region: Region) -> int:
     """The tensor that the region reads."""
     return region.first.inputs[0] or 0
-
-
-def _groups(graph: Graph, regions: Sequence[Region], images: int) -> Iterator[list[Region]]:
-    """Divide the regions into groups whose inputs on all images fit into `MAX_BYTES`; each has at least one region."""
-    group: list[Region] = []
-    size = 0
-    for region in regions:
-        cost = 4 * images * _count(graph.tensors[_entry(region)])
-        if group and size + cost > MAX_BYTES:
-            yield group
-            group, size = [], 0
-        group.append(region)
-        size += cost
-    if group:
-        yield group
 
 
 def _tensors(data: bytes, tensors: set[int], inputs: Sequence[np.ndarray]) -> dict[int, list[np.ndarray]]:
