@@ -136,6 +136,18 @@ def build_job(
     return Built(recipe, data, scheme, stayed_float, seconds, builder, remark, wide=result_wide)
 
 
+def int8_file(data: bytes, calibration: Calibration) -> bytes:
+    """The int8 file that litert-quantizer builds from a float32 file; its inputs and outputs stay float32.
+
+    Raises QuantizeError.
+    """
+    row, given = recipe_of("int8"), with_unique_tensor_names(read_graph(data))
+    network = rewritten(data, given, {op.order for op in given.ops}, (), calibration)
+    ends = True, True
+    built = quantize_tflite(network.data, network.graph, row, Options(), (), (), ends, network.calibration, {})
+    return _completed(built, row, network, ())
+
+
 def _completed(data: bytes, recipe: Recipe, network: Rewritten, in_float: Collection[int]) -> bytes:
     """The file from litert-quantizer with integer kernels where it left operators in float, and with fitting biases.
 

@@ -22,17 +22,15 @@ from math import prod
 import numpy as np
 
 from qviz.errors import QuantizeError
-from qviz.features.building.biases import with_fitting_biases
+from qviz.features.building.build import int8_file
 from qviz.features.building.calibration import ranges_on
 from qviz.features.building.channel_division import divided
 from qviz.features.building.channel_parts import in_parts
 from qviz.features.building.channel_regions import Region, find_regions
 from qviz.features.building.equalize import CONVOLUTIONS, TOLERANCE
 from qviz.features.building.error_measures import end_tensors, largest_difference, mean_sqnr_db, tensor_values
-from qviz.features.building.quantizers import quantize_tflite
-from qviz.features.building.recipes import Options, recipe_of
 from qviz.features.building.rounding import MAX_BYTES, MIN_GAIN_DB, in_groups
-from qviz.features.building.source import with_associated_files, with_unique_tensor_names
+from qviz.features.building.source import with_associated_files
 from qviz.formatting import plural
 from qviz.structures import Graph, Tensor
 from qviz.tflite.constants import operator_options
@@ -224,7 +222,7 @@ class _Trial:
         """The split with its gain on held-out images and its costs. Raises QuantizeError."""
         parts, origins = in_parts(self._data, self._graph, [(self._region, self.quiet)])
         true = tensor_values(self._data, self._graph, self._graph.outputs, self._validation)
-        files = [_int8(file, self._inputs) for file in (self._data, parts)]
+        files = [int8_file(file, ranges_on(file, self._inputs)) for file in (self._data, parts)]
         before, after = (
             mean_sqnr_db(true, tensor_values(file, graph, graph.outputs, self._validation))
             for file in files
@@ -240,11 +238,3 @@ class _Trial:
             sum(_count(tensor) for tensor in self._graph.output_tensors()),
             len(files[1]) - len(files[0]),
         )
-
-
-def _int8(data: bytes, inputs: Sequence[np.ndarray]) -> bytes:
-    """The int8 file of a float32 file, with ranges from these inputs. Its inputs and outputs are float32."""
-    graph = with_unique_tensor_names(read_graph(data))
-    recipe = recipe_of("int8")
-    built = quantize_tflite(data, graph, recipe, Options(), (), (), (True, True), ranges_on(data, inputs), {})
-    return with_fitting_biases(built, data, graph)
