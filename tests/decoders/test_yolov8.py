@@ -79,6 +79,6 @@ def test_finds_the_object_at_a_real_size_in_time():
     values = np.random.default_rng(0).uniform(0, 0.03, (1, 84, 8400)).astype(np.float32)
     values[0, :2] *= 20_000
     head = head_of(graph_of((1, 84, 8400), size=(640, 640)), values)
-    start = time.perf_counter()
+    start = time.process_time()
     YOLOv8().decode(head, LIMITS)
-    assert time.perf_counter() - start < 0.3  # 10 ms where nothing else runs
+    assert time.process_time() - start < 0.3  # 10 ms on one core

@@ -68,9 +68,9 @@ def test_weights_do_not_change_pairs_decided_by_the_graph(sample: Sample) -> Non
 
 def test_pairing_takes_less_than_half_a_second(sample: Sample) -> None:
     (first, reference_weights), (second, variant_weights) = read(sample.models["float32"]), read(sample.models["int8"])
-    start = time.perf_counter()
+    start = time.process_time()
     pair_layers(first, second, reference_weights, variant_weights)
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
 
 
 def renamed(data: bytes, rename: Callable[[list[bytes]], list[bytes]]) -> bytes:
