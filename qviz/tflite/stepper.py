@@ -206,6 +206,7 @@ class Stepper:
         steps: The steps, in the order in which they run.
         folded: Output of each folded DEQUANTIZE -> its float32 value.
         kernels: The kernels in use; `builtin` if the default ones refuse the file.
+        cutter: Cuts further pieces out of the file.
 
     Raises:
         ModelError: The file is damaged, or TensorFlow Lite cannot run it.
@@ -215,11 +216,11 @@ class Stepper:
     def __init__(self, data: bytes, threads: int = 1, kernels: str = "default") -> None:
         self.graph: Graph = read_graph(data)
         self.reference_kernels = Runner(data, threads, keep_all=False).reference_kernels  # refuses what cannot run
-        cutter = Cutter(data, self.graph)
-        self.folded: dict[int, np.ndarray] = _folded(self.graph, cutter)
+        self.cutter = Cutter(data, self.graph)
+        self.folded: dict[int, np.ndarray] = _folded(self.graph, self.cutter)
         self.kernels = "builtin" if self.reference_kernels and kernels == "default" else kernels
         prepare = partial(prepared, threads=threads, kernels=self.kernels)
-        pieces = Pieces(self.graph, cutter, self.folded, prepare).build()
+        pieces = Pieces(self.graph, self.cutter, self.folded, prepare).build()
         self.steps: tuple[Step, ...] = tuple(piece.step for piece in pieces)
         self._pieces = pieces
         self._last = {tensor: number for number, step in enumerate(self.steps) for tensor in step.inputs}
@@ -240,6 +241,20 @@ class Stepper:
             kinds = ", ".join(self.graph.ops[order].kind for order in self.steps[step].orders)
             raise ValueError(f"step {step} ({kinds}) reads tensor {missing[0]}, which is neither given nor computed")
         return self._pieces[step].run([tensors[tensor] for tensor in reads])
+
+    def changed_piece(self, step: int, constants: Mapping[int, np.ndarray], kernels: str = "") -> Piece:
+        """The interpreter of one step with other values for some constants, or on other kernels.
+
+        Args:
+            constants: Tensor -> new value, in the type that the file gives it.
+            kernels: A name in `KERNELS`; empty for the stepper's kernels.
+
+        Raises:
+            RuntimeError, ValueError: These kernels refuse the step.
+        """
+        part = self.steps[step]
+        model = self.cutter.cut(part.orders, part.inputs, part.outputs, {**self.folded, **constants})
+        return Piece(part, prepared(model, threads=1, kernels=kernels or self.kernels))
 
     def look(self, step: int, tensors: Mapping[int, np.ndarray], tensor: int, at: Callable[[np.ndarray], None]) -> None:
         """Run one step and call `at` with a view of one output, which it must not keep. Raises ModelError."""
@@ -325,25 +340,6 @@ class Stepper:
                     f"reads {tensor.name!r} as {tensor.dtype} {list(tensor.shape)};"
                     f" {value.dtype} {list(value.shape)} was given"
                 )
-
-
-def changed_piece(
-    data: bytes, stepper: Stepper, step: int, constants: Mapping[int, np.ndarray], kernels: str = ""
-) -> Piece:
-    """The interpreter of one step with other values for some constants, or on other kernels.
-
-    Args:
-        data: The file that `stepper` runs.
-        constants: Tensor -> new value, in the type that the file gives it.
-        kernels: A name in `KERNELS`; empty for the stepper's kernels.
-
-    Raises:
-        RuntimeError, ValueError: These kernels refuse the step.
-    """
-    part = stepper.steps[step]
-    values = {**stepper.folded, **constants}
-    model = Cutter(data, stepper.graph).cut(part.orders, part.inputs, part.outputs, values)
-    return Piece(part, prepared(model, threads=1, kernels=kernels or stepper.kernels))
 
 
 def _replaced(replace: Replace, index: int, value: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qviz.errors import ModelError
-from qviz.tflite.cutter import CALLERS, Cutter, collector_paused
+from qviz.tflite.cutter import CALLERS
 from qviz.tflite.stepper import Piece, Step, Stepper, prepared
 
 LENGTH, SHORT = 32, 8
@@ -49,13 +49,11 @@ class Stretches:
     """The stretches of one file; each is built when it is first used.
 
     Args:
-        data: The file that `stepper` runs.
         keep: Tensors that are outputs of their stretch even if no later step reads them.
     """
 
-    def __init__(self, data: bytes, stepper: Stepper, keep: Collection[int] = ()) -> None:
-        self._data, self._stepper, self._keep = data, stepper, set(keep)
-        self._cutter: Cutter | None = None
+    def __init__(self, stepper: Stepper, keep: Collection[int] = ()) -> None:
+        self._stepper, self._keep = stepper, set(keep)
         self._built: dict[Bounds, Stretch | None] = {}
         steps = stepper.steps
         ranges = [
@@ -113,7 +111,8 @@ class Stretches:
     def _stateful(self, step: Step) -> bool:
         graph = self._stepper.graph
         return any(
-            graph.ops[order].kind in CALLERS or any(self._cut().variable(t) for t in graph.ops[order].inputs if t)
+            graph.ops[order].kind in CALLERS
+            or any(self._stepper.cutter.variable(t) for t in graph.ops[order].inputs if t)
             for order in step.orders
         )
 
@@ -125,15 +124,9 @@ class Stretches:
         needed = later | set(self._stepper.graph.outputs) | self._keep
         outputs = tuple(tensor for step in part for tensor in step.outputs if tensor in needed)
         orders = tuple(order for step in part for order in step.orders)
-        data = self._cut().cut(orders, inputs, outputs, self._stepper.folded)
+        data = self._stepper.cutter.cut(orders, inputs, outputs, self._stepper.folded)
         piece = Piece(Step(orders, inputs, outputs), prepared(data, 1, self._stepper.kernels))
         return Stretch(end, inputs, outputs, piece)
-
-    def _cut(self) -> Cutter:
-        if self._cutter is None:
-            with collector_paused():
-                self._cutter = Cutter(self._data, self._stepper.graph)
-        return self._cutter
 
 
 def _same_bits(value: np.ndarray, other: np.ndarray | None) -> bool:

@@ -32,8 +32,8 @@ def whole(stepper: Stepper, inputs: np.ndarray) -> dict[int, np.ndarray]:
     return stepper.run([inputs], keep=activations(stepper))
 
 
-def test_stretches_have_the_bits_of_single_steps(data: bytes, stepper: Stepper, whole: dict[int, np.ndarray]) -> None:
-    stretches = Stretches(data, stepper)
+def test_stretches_have_the_bits_of_single_steps(stepper: Stepper, whole: dict[int, np.ndarray]) -> None:
+    stretches = Stretches(stepper)
     run_as_one = [stretches.between(bounds, whole) for bounds in stretches.orders]
     assert sum(one is not None for one in run_as_one) == len(run_as_one) >= 20
     for one in run_as_one:
@@ -42,10 +42,8 @@ def test_stretches_have_the_bits_of_single_steps(data: bytes, stepper: Stepper, 
         assert outputs and all(np.array_equal(value, whole[tensor]) for tensor, value in outputs.items())
 
 
-def test_a_short_stretch_runs_where_the_long_one_does_not_fit(
-    data: bytes, stepper: Stepper, whole: dict[int, np.ndarray]
-) -> None:
-    stretches = Stretches(data, stepper)
+def test_a_short_stretch_runs_where_the_long_one_does_not_fit(stepper: Stepper, whole: dict[int, np.ndarray]) -> None:
+    stretches = Stretches(stepper)
     longest = stretches.longest(LENGTH, lambda bounds: True, whole)
     short = stretches.longest(LENGTH, lambda bounds: LENGTH + SHORT not in stretches.orders[bounds], whole)
     assert longest is not None and longest.end == 2 * LENGTH
@@ -53,19 +51,17 @@ def test_a_short_stretch_runs_where_the_long_one_does_not_fit(
     assert stretches.longest(LENGTH + 1, lambda bounds: True, whole) is None, "no stretch starts there"
 
 
-def test_a_stretch_that_differs_is_not_used(data: bytes, stepper: Stepper, whole: dict[int, np.ndarray]) -> None:
+def test_a_stretch_that_differs_is_not_used(stepper: Stepper, whole: dict[int, np.ndarray]) -> None:
     other = {tensor: value + value.dtype.type(1) for tensor, value in whole.items()}
     bounds = 0, LENGTH
-    stretch = Stretches(data, stepper).between(bounds, whole)
+    stretch = Stretches(stepper).between(bounds, whole)
     assert stretch is not None
     changed = {**other, **{tensor: whole[tensor] for tensor in stretch.inputs}}
-    assert Stretches(data, stepper).between(bounds, changed) is None
+    assert Stretches(stepper).between(bounds, changed) is None
 
 
-def test_a_later_run_uses_the_stretches_that_the_first_one_built(
-    data: bytes, stepper: Stepper, inputs: np.ndarray
-) -> None:
-    stretches = Stretches(data, stepper, stepper.graph.outputs)
+def test_a_later_run_uses_the_stretches_that_the_first_one_built(stepper: Stepper, inputs: np.ndarray) -> None:
+    stretches = Stretches(stepper, stepper.graph.outputs)
     runs = [Checkpoints(stepper, [inputs * scale], stepper.graph.outputs, stretches) for scale in (1, 0.5)]
     assert all(
         stretches.between(bounds) is not None

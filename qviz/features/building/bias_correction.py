@@ -31,7 +31,7 @@ from qviz.tflite.constants import stored_constant
 from qviz.tflite.edit import packed, set_constant, unpacked
 from qviz.tflite.runner import Runner
 from qviz.tflite.schema import read_graph
-from qviz.tflite.stepper import Stepper, changed_piece
+from qviz.tflite.stepper import Stepper
 
 KINDS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D"})
 MAX_CLIPPED = 0.001
@@ -220,7 +220,7 @@ class _Walk:
         integers = np.clip(before.astype(np.float64) - steps, ends.min, ends.max).astype(before.dtype)
         if np.array_equal(integers, before):
             return None
-        piece = changed_piece(self._data, self._stepper, number, {bias.index: integers})
+        piece = self._stepper.changed_piece(number, {bias.index: integers})
         reads = self._stepper.steps[number].inputs
         corrected = [piece.run([values[index] for index in reads]) for values in self._values]
         improved = [_sample(real_values(tensor, result[tensor.index])) for result in corrected]

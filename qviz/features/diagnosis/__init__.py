@@ -3,18 +3,20 @@
     same network? -> preparation of the images -> warnings about the file -> errors of layers -> sets of operators in
     float (`what_if`) -> which kind of fault (`causes`) -> objects that show it best (`tracing`) -> cures (`cures`)
 
-After each step, the result so far is reported as a partial result. Everything is measured on at most `MAX_IMAGES`
-images, evenly spread over the given ones, so that a diagnosis takes less than a minute.
+Everything is measured on at most `MAX_IMAGES` images, evenly spread over the given ones, so that a diagnosis takes less
+than a minute. The first answer, a partial result, has the causes on `FIRST_IMAGES` of them. Each further step reports
+what is known after it as well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from qviz.context import Context
 from qviz.detector import PAGE_SCORE
-from qviz.errors import SettingsError
+from qviz.errors import ImageError, SettingsError
 from qviz.features.comparison.matching import Change, summarise
 from qviz.features.detection.models import LoadedModel
 from qviz.features.diagnosis.causes import Confirmed, confirmed
@@ -43,7 +45,7 @@ from qviz.structures.detections import CANDIDATE_FLOOR
 
 __all__ = ["MAX_IMAGES", "Cause", "Cure", "Diagnosis", "Estimate", "Evidence", "SameNetwork", "diagnose"]
 
-MAX_IMAGES = 24
+MAX_IMAGES, FIRST_IMAGES = 24, 8
 SHOWN_OBJECTS = 3
 
 
@@ -86,7 +88,11 @@ def diagnose(
 
 
 class _Diagnosing:
-    """A running diagnosis. `run` does all steps."""
+    """A running diagnosis. `run` does all steps.
+
+    Attributes:
+        _result: The result so far. Until it has causes, the first answer remains the last one reported if it has some.
+    """
 
     def __init__(self, context: Context, measure: Measure, given: int, matching: Matching, path: str) -> None:
         self._context, self._measure, self._matching, self._path = context, measure, matching, path
@@ -100,34 +106,55 @@ class _Diagnosing:
             SameNetwork("unknown", "Not compared yet."),
             variant_bytes=self._variant.bytes,
         )
+        self._has_causes, self._before_step = False, ""
 
     def run(self) -> Diagnosis:
         """The whole diagnosis. Raises what `diagnose` raises."""
         self._step("Comparing the weights of both networks")
         origin = made_from(self._context, self._reference, self._variant)
-        self._report(
-            same_network=SameNetwork(origin.value, origin.reason),
-            warnings=tuple(lint_comparison(self._reference, [self._variant])),
-        )
-        self._count_losses()
+        warnings = tuple(lint_comparison(self._reference, [self._variant]))
+        opening = self._report(same_network=SameNetwork(origin.value, origin.reason), warnings=warnings)
         if origin.value == "no":
+            self._count_losses()
             return self._other_network(origin)
-        if self._result.agreement is None or self._result.too_few:
-            return self._report(complete=True)
-        settings = self._settings_cause()
-        if settings is not None:
-            self._report(causes=(settings,))
-        return self._inside(settings)
+        self._first_answer()
+        self._result = opening
+        traces = self._traces() if self._find_causes() else ()
+        return self._report(traces=traces, complete=True)
+
+    def _first_answer(self) -> None:
+        """Find causes on a few of the images, if there are many, for a partial result."""
+        every = self._measure
+        if len(every.images) < 2 * FIRST_IMAGES:
+            return
+        self._measure = every.on(spread(every.images, FIRST_IMAGES))
+        self._before_step = f"First answer, from {FIRST_IMAGES} images: "
+        with suppress(ImageError):  # none of these can be read, but others may be
+            self._find_causes()
+        self._measure, self._before_step = every, ""
 
     def _step(self, text: str) -> None:
         self._context.check_cancelled()
-        self._context.progress.step(text)
+        self._context.progress.step(f"{self._before_step}{text.lower()}" if self._before_step else text)
 
     def _report(self, **changes: object) -> Diagnosis:
-        """The result with some fields changed, reported as a partial result."""
+        """The result with some fields changed, reported as a partial result; see `_result`."""
         self._result = replace(self._result, **changes)  # type: ignore[arg-type]
-        self._context.progress.partial(self._result)
+        self._has_causes |= bool(self._result.causes)
+        if self._result.causes or not self._has_causes:
+            self._context.progress.partial(self._result)
         return self._result
+
+    def _find_causes(self) -> bool:
+        """Count the losses on the measure's images, and find their causes. Returns whether there was enough to find."""
+        self._count_losses()
+        if self._result.agreement is None or self._result.too_few:
+            return False
+        settings = self._settings_cause()
+        if settings is not None:
+            self._report(causes=(settings,))
+        self._inside(settings)
+        return True
 
     def _count_losses(self) -> None:
         """Count what the unchanged variant loses."""
@@ -170,8 +197,8 @@ class _Diagnosing:
         evidence = Evidence("agreement with the reference's settings", value, "", f"on {self._result.images} images")
         return Cause("settings", "", f"{warning.message} {back}", (), explained, evidence=(evidence,))
 
-    def _inside(self, settings: Cause | None) -> Diagnosis:
-        """The diagnosis with the causes inside the network. settings: the cause in how images are prepared, or None."""
+    def _inside(self, settings: Cause | None) -> None:
+        """Find the causes inside the network. settings: the cause in how images are prepared, or None."""
         self._step("Measuring the error of every layer")
         errors = layers(self._context.quiet(), self._reference, self._variant, self._measure.images[:LAYER_IMAGES])
         self._step("Running sets of operators in float")
@@ -190,7 +217,6 @@ class _Diagnosing:
             together=together,
             cures=self._cures(confirmation, trials, errors),
         )
-        return self._report(traces=self._traces(), complete=True)
 
     def _cures(self, confirmation: Confirmed, trials: Trials, errors: LayerErrors) -> tuple[Cure, ...]:
         by_cause = dict(zip((cause.operators for cause in confirmation.causes), confirmation.trials, strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
     _check(args)
     files = {}
-    with options.session_of(args) as session:
+    with options.session_of(args, progress=_ShowsFirstAnswer()) as session:
         if args.fix:
             result = session.diagnose(
                 score=args.score, iou=args.iou, fix=True, integers_only=args.integers_only, npu=args.npu
@@ -71,6 +72,24 @@ def run(args: argparse.Namespace) -> int:
         options.remark([f"{sentence} {args.output} is not written."])
         return 2
     return 0 if result.gate is None or result.gate.passed else 1
+
+
+class _ShowsFirstAnswer(options.TerminalProgress):
+    """Also shows the first causes, on standard error if that is a terminal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown = False
+
+    def partial(self, result: object) -> None:
+        from qviz.features.diagnosis import Diagnosis
+        from qviz.features.diagnosis.text import brings_back
+
+        if self._shown or not isinstance(result, Diagnosis) or not result.causes or not sys.stderr.isatty():
+            return
+        print("\r\x1b[K", end="", file=sys.stderr)
+        options.remark([f"so far: {result.verdict} ({brings_back(result.causes[0])})"])
+        self._shown = True
 
 
 def _written(result: Diagnosis, path: Path) -> dict[str, str]:

@@ -271,7 +271,7 @@ class Diagnosis(Result):
             return self._without_agreement
         if self.agreement >= 1:
             return f"{self.variant} has every object of {self.reference} on {self._on}, and no others."
-        if self.too_few:
+        if self.too_few and self.complete:
             return f"{self._loss} So few are no evidence of a fault: rounding moves objects near the threshold."
         return f"{self._loss} {self._why}"
 

@@ -23,7 +23,8 @@ def note(result: Diagnosis) -> str:
     on = f"{result.images} of {result.images_given}" if result.images < result.images_given else f"{result.images}"
     parts = [same[result.same_network.value], result.same_network.reason if result.same_network.value != "no" else ""]
     how = "by taking each cause away and running the images again"
-    parts.append(f"{'Measured' if result.complete else 'Being measured'} on {on} images {how}.")
+    state = "Measured" if result.complete else "So far measured" if result.causes else "Being measured"
+    parts.append(f"{state} on {on} images {how}.")
     return " ".join(part for part in parts if part)
 
 

@@ -208,9 +208,8 @@ class _Culprits:
 
     def _examiner(self, field: int) -> Examiner:
         """The examiner for the score or the IoU. field: index of the field of `Reading`."""
-        files = self.pair.reference.read, self.pair.variant.read
         takeover, read = self.curve.takeover, self.curve.object.read
-        return Examiner(self.networks, files, takeover, self.runs, self.constants, lambda tensors: read(tensors)[field])
+        return Examiner(self.networks, takeover, self.runs, self.constants, lambda tensors: read(tensors)[field])
 
     def _restored(self, orders: Orders, field: int) -> float | None:
         """The score or IoU with these operators in float, minus that of the variant; None if none can run in float."""

@@ -20,7 +20,6 @@ from qviz.features.what_if.mixed import dequantized_weights
 from qviz.structures import Op
 from qviz.structures.graph import has_fixed_range
 from qviz.tflite.paired_networks import CONVERSIONS, PairedNetworks, as_real, as_variant
-from qviz.tflite.stepper import changed_piece
 
 OTHER_KERNELS = ("reference", "builtin")
 
@@ -29,8 +28,6 @@ class Examiner:
     """Examines the operators of a `Takeover`.
 
     Args:
-        files: Functions that return the bytes of the reference and of the variant. They are called only if an
-            experiment needs the files.
         runs: FP32's activations and those of the variant alone, by tensor.
         score: Returns the object's score for the requested tensors.
     """
@@ -38,14 +35,13 @@ class Examiner:
     def __init__(
         self,
         networks: PairedNetworks,
-        files: tuple[Callable[[], bytes], Callable[[], bytes]],
         takeover: Takeover,
         runs: tuple[Tensors, Tensors],
         constants: OperatorConstants,
         score: Callable[[Tensors], float],
     ) -> None:
         self.graph, self.takeover = networks.variant.graph, takeover
-        self._networks, self._files, self._constants, self._score = networks, files, constants, score
+        self._networks, self._constants, self._score = networks, constants, score
         self._exact, self._variant_tensors = runs
         self._steps = networks.variant.steps
 
@@ -184,7 +180,7 @@ class Examiner:
         shaped = {t: inputs_of[t].reshape(self._exact[t].shape) for t in exact_step.inputs}
         if weights is None:
             return self._networks.reference.run_step(step, shaped)[pair.reference_tensor]
-        piece = changed_piece(self._files[0](), self._networks.reference, step, weights)
+        piece = self._networks.reference.changed_piece(step, weights)
         return piece.run([shaped[t] for t in exact_step.inputs])[pair.reference_tensor]
 
     def _on_other_kernels(self, cut: int) -> tuple[str, np.ndarray] | None:
@@ -193,7 +189,7 @@ class Examiner:
         values = [self.takeover.entering(index) for index in self.inputs(cut)]
         for kernels in OTHER_KERNELS:
             with suppress(RuntimeError, ValueError, ModelError):
-                piece = changed_piece(self._files[1](), self._networks.variant, number, {}, kernels)
+                piece = self._networks.variant.changed_piece(number, {}, kernels)
                 return kernels, piece.run(values)[self.op(cut).outputs[0]]
         return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,6 +76,12 @@ class Measure:
         self._backwards = True
         self._outcomes: dict[tuple[Float, str], ImageOutcome] = {}
         self._sets: set[Float] = set()
+
+    def on(self, images: Sequence[EncodedImage]) -> Measure:
+        """A `Measure` on some of the images. What one of the two has measured, the other need not measure again."""
+        part = copy(self)
+        part.images, part.skipped = list(images), []
+        return part
 
     def __call__(self, sets: Sequence[Chosen], images: Sequence[EncodedImage] | None = None) -> list[Tally]:
         """Measure the sets that were not measured before; returns one tally per set.

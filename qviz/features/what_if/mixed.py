@@ -30,8 +30,8 @@ from qviz.features.what_if.sets import Orders
 from qviz.features.what_if.values import MixedValues, fitted
 from qviz.structures import Op
 from qviz.structures.graph import DATA_MOVERS
-from qviz.tflite.paired_networks import CONVERSIONS, Pair, PairedNetworks
-from qviz.tflite.stepper import Piece, changed_piece
+from qviz.tflite.paired_networks import CONVERSIONS, PairedNetworks
+from qviz.tflite.stepper import Piece
 from qviz.tflite.stretches import Stretch, Stretches
 
 MAX_CHAIN = 4
@@ -57,21 +57,20 @@ class MixedNetwork:
     """A variant whose operators can be replaced by FP32's.
 
     Args:
-        pair: The files of the two networks. If None, operators run one by one, and `own_weights` has no effect.
-        heads: (tensors of the reference, tensors of the variant) that are requested in every run.
+        heads: (tensors of the reference, tensors of the variant) that are requested in every run. If None, operators
+            run one by one.
 
     Attributes:
         orders: Operators that can run in float.
-        stretches: Those of the reference and of the variant, or (None, None) without `pair`.
+        stretches: Those of the reference and of the variant, or (None, None) without `heads`.
     """
 
     def __init__(
         self,
         networks: PairedNetworks,
-        pair: Pair | None = None,
-        heads: tuple[Collection[int], Collection[int]] = ((), ()),
+        heads: tuple[Collection[int], Collection[int]] | None = None,
     ) -> None:
-        self._networks, self._pair = networks, pair
+        self._networks = networks
         self._reference, self._variant = networks.reference, networks.variant
         self._partners = {**_further_outputs(networks), **networks.partners}
         self._steps, alone = networks.single_steps
@@ -87,13 +86,13 @@ class MixedNetwork:
         self._last = {tensor: number for number, step in enumerate(self._variant.steps) for tensor in step.inputs}
         self.stretches: tuple[Stretches | None, Stretches | None] = (None, None)
         self._parts: dict[int, list[FloatPart]] = {}
-        if pair is not None:
-            self._prepare_stretches(pair, heads)
+        if heads is not None:
+            self._prepare_stretches(heads)
         self._own_weights: dict[int, Piece | None] = {}
 
-    def _prepare_stretches(self, pair: Pair, heads: tuple[Collection[int], Collection[int]]) -> None:
-        exact = Stretches(pair.reference.read(), self._reference, heads[0])
-        self.stretches = exact, Stretches(pair.variant.read(), self._variant, heads[1])
+    def _prepare_stretches(self, heads: tuple[Collection[int], Collection[int]]) -> None:
+        exact = Stretches(self._reference, heads[0])
+        self.stretches = exact, Stretches(self._variant, heads[1])
         self._parts = float_parts(
             self._variant.graph, self._substitutes, self._conversions, heads[1], self._reference.steps, exact.orders
         )
@@ -234,16 +233,11 @@ class MixedNetwork:
             constants = dequantized_weights(self._networks, op)
             read = {index for order in self._reference.steps[step].orders for index in self._inputs(order)}
             used = {tensor: value for tensor, value in constants.items() if tensor in read}
-            self._own_weights[step] = self._changed(step, used) if used else None
+            self._own_weights[step] = self._reference.changed_piece(step, used) if used else None
         return self._own_weights[step]
 
     def _inputs(self, order: int) -> tuple[int | None, ...]:
         return self._reference.graph.ops[order].inputs
-
-    def _changed(self, step: int, constants: dict[int, np.ndarray]) -> Piece | None:
-        return (
-            None if self._pair is None else changed_piece(self._pair.reference.read(), self._reference, step, constants)
-        )
 
     def _substitute(self, op: Op, networks: PairedNetworks) -> Substitute | None:
         pair = networks.pair_of.get(op.order)

@@ -115,7 +115,7 @@ class _MixedDetector:
         self._steppers = networks.reference, networks.variant
         self._specs = [input_spec(one) for one in pair.settings]
         self._heads = heads_of(networks, pair)
-        self.mixed = MixedNetwork(networks, pair, (self._heads[0].reader.tensors, self._heads[1].reader.tensors))
+        self.mixed = MixedNetwork(networks, (self._heads[0].reader.tensors, self._heads[1].reader.tensors))
 
     def base(self, image: Image, score: float) -> _Base:
         pixels, placement = self._input(0, image)

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import PIL.Image
+import PIL.ImageOps
 import pytest
 
 from qviz.cli import build_parser
 from qviz.engine import LocalEngine
 from qviz.errors import Cancelled
+from qviz.features import diagnosis
 from qviz.features.diagnosis import Diagnosis
-from qviz.features.diagnosis.text import best_cure, what_helps, why
+from qviz.features.diagnosis.text import best_cure, note, what_helps, why
 from qviz.features.what_if.text import culprit_sentence
 from qviz.formatting import score
 from qviz.progress import Progress
@@ -97,6 +99,26 @@ def test_weights_on_one_scale_are_distinguished_from_activations(
         "with the variant's weights nothing comes back"
     )
     assert "wide_operators" not in {cure.code for cure in result.cures}, "16-bit activations do not mend weights"
+
+
+def test_the_first_answer_is_from_few_images_and_does_not_change_the_last(
+    opened: Callable[..., Session], squares: Squares, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in squares.images.iterdir():
+        PIL.ImageOps.mirror(PIL.Image.open(path)).save(tmp_path / f"mirrored_{path.name}")
+    files, images = ("spread_weights", "int8_per_tensor"), [squares.images, tmp_path]
+    progress = Partials()
+    with opened(squares.model(files[0]), squares.model(*files), images=images, progress=progress) as pair:
+        result = pair.diagnose()
+        reported = list(progress.results)
+        monkeypatch.setattr(diagnosis, "FIRST_IMAGES", 100)
+        at_once = pair.diagnose()
+    first = next(partial for partial in reported if partial.causes)
+    assert (first.images, first.complete, result.images) == (8, False, 16)
+    assert first.causes[0].evidence[0].where == "on 8 images" and "on 8 images" in first.verdict
+    assert "So far measured on 8 of 16 images" in note(first) and "Measured on 16 images" in note(result)
+    assert all(partial.causes for partial in reported[reported.index(first) :]), "it stays until there is a better one"
+    assert (result.causes, result.suspects, result.cures) == (at_once.causes, at_once.suspects, at_once.cures)
 
 
 def test_a_shared_scale_is_a_cause_where_it_costs_objects(opened: Callable[..., Session], squares: Squares) -> None:

@@ -121,7 +121,7 @@ def test_parts_that_run_at_once_have_the_bits_of_single_operators(loaded: Models
     pair = pair_of(loaded["float32"], loaded["int8_wrong_range"])
     networks = paired_networks(pair)
     heads = networks.reference.graph.outputs, networks.variant.graph.outputs
-    fast, plain = MixedNetwork(networks, pair, heads), MixedNetwork(networks)
+    fast, plain = MixedNetwork(networks, heads), MixedNetwork(networks)
     exact, variant_tensors = networks.run(read_image(images[0]))
     orders = sorted(fast.orders)
     random = np.random.default_rng(1)
