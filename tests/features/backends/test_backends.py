@@ -16,10 +16,10 @@ from qviz import optional
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine, sandbox_sentence
 from qviz.errors import SettingsError, WorkerCrashed, WorkerError, WorkerTimeout
-from qviz.features.backends import Refusal, _losses, gpu
+from qviz.features.backends import Refusal, _losses, _model, gpu
 from qviz.features.backends.gpu import GpuNetwork, RefusedOperator, drivers, refused_operators
 from qviz.features.backends.measure import Runs
-from qviz.features.backends.text import losses_sentence, worst_losses
+from qviz.features.backends.text import losses_sentence, refusal_sentence, worst_losses
 from qviz.session import Session
 from qviz.structures import Detections, Graph, Inference
 from qviz.tflite.runner import Runner
@@ -261,6 +261,15 @@ def test_refused_operators_are_joined_with_the_file() -> None:
         RefusedOperator("CONV_2D", None, "Expected 1 runtime input tensor(s). elsewhere"),
     )
     assert refused_operators("INFO: all is well", reported()) == ()
+
+
+def test_a_model_that_a_backend_does_not_run_at_all_is_named() -> None:
+    model: Any = SimpleNamespace(name="pose.tflite")
+    refusing = Runs(refusal="TFLite Micro has no kernel for RFFT2D.")
+    row = _model(model, {"micro": refusing, "gpu": Runs()}, {}, None, 0.25, 0.5)
+    assert (row.results, row.pairs) == ((), ())
+    sentences = [refusal_sentence(row.name, refusal) for refusal in row.refused]
+    assert sentences == ["micro does not run pose.tflite: TFLite Micro has no kernel for RFFT2D."]
 
 
 @pytest.mark.slow
