@@ -13,6 +13,7 @@ from qviz.engine import Engine
 from tests.fuzz.containers import fuzz_onnx, fuzz_videos
 from tests.fuzz.documents import fuzz_documents
 from tests.fuzz.meanings import meaning
+from tests.fuzz.recordings import fuzz_recordings
 from tests.fuzz.run import JOB_SECONDS, Tally, fuzz_engine, fuzz_images, fuzz_models
 
 
@@ -25,6 +26,7 @@ RUNS: dict[str, tuple[int, Callable[[Engine, range], Tally]]] = {
     "documents": (2_000, _documents),
     "videos": (100, fuzz_videos),
     "onnx": (100, fuzz_onnx),
+    "recordings": (200, fuzz_recordings),
     "meanings": (1_000, partial(fuzz_models, make=meaning)),
     "models": (2_000, fuzz_models),
 }

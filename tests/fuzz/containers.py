@@ -14,7 +14,7 @@ from qviz.engine import Engine
 from qviz.errors import QvizError
 from qviz.features.detection.models import ModelSource
 from tests.features.settings.test_readings import strong
-from tests.fuzz.models import SEED, Change, Mutant, cut, flipped, odd_numbers, spliced
+from tests.fuzz.models import ODD_REAL, SEED, Change, Draw, Mutant, cut, flipped, odd_numbers, spliced
 from tests.fuzz.run import Tally, Witness, each, tried_model
 from tests.test_onnx_model import onnx_file
 
@@ -70,14 +70,38 @@ def fuzz_videos(engine: Engine, numbers: range) -> Tally:
         return each(engine, list(numbers), one, label, Witness(engine))
 
 
+def odd_onnx(draw: Draw) -> bytes:
+    """A valid ONNX file with impossible values, labels, task, further input, or weights in another file."""
+    values = strong(corners=True)
+    for _ in range(int(draw.integers(0, 3))):
+        row = int(draw.integers(values.shape[1]))
+        values[0, row, int(draw.integers(values.shape[2])) :] = ODD_REAL[int(draw.integers(len(ODD_REAL)))]
+    options = {
+        "external": ("", "", "", "../../etc/passwd", "/etc/passwd", "weights.bin"),
+        "second": ("", "", "", "scale_factor", "x" * 5_000, "<script>alert(1)</script>", "im_shape"),
+        "names": (
+            "",
+            "{}",
+            "{0: 'a', 0: 'b'}",
+            "{9999999: 'a'}",
+            "[[" * 10_000,
+            "__import__('os')",
+            "{0: '<b>'}",
+            "\0",
+        ),
+        "task": ("", "detect", "segment", "classify", "pose", "obb", "\n" * 5_000),
+    }
+    return onnx_file(values, **{name: some[int(draw.integers(len(some)))] for name, some in options.items()})
+
+
 def fuzz_onnx(engine: Engine, numbers: range) -> Tally:
-    """Load and run damaged versions of an ONNX file as a reference."""
+    """Load and run damaged and odd versions of an ONNX file as a reference."""
     witness = Witness(engine)
     healthy = onnx_file(strong(corners=True), names="{0: 'hen', 1: 'cock'}", task="detect")
 
     def damaged(number: int) -> Mutant:
-        kind = list(CHANGES)[number % len(CHANGES)]
-        return Mutant(number, "onnx", kind, CHANGES[kind](healthy, np.random.default_rng([SEED, number])))
+        kind, draw = [*CHANGES, "meaning"][number % (len(CHANGES) + 1)], np.random.default_rng([SEED, number])
+        return Mutant(number, "onnx", kind, CHANGES[kind](healthy, draw) if kind in CHANGES else odd_onnx(draw))
 
     def one(number: int) -> str:
         return tried_model(engine, ModelSource(f"{number}.onnx", damaged(number).data), witness)

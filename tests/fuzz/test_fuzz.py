@@ -19,6 +19,7 @@ from tests.fuzz.images import hostile_image
 from tests.fuzz.meanings import KINDS as MEANINGS
 from tests.fuzz.meanings import meaning
 from tests.fuzz.models import KINDS, mutant
+from tests.fuzz.recordings import fuzz_recordings
 from tests.fuzz.run import Witness, fuzz_engine, fuzz_images, fuzz_models, tried_image, tried_model
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.json"))
@@ -32,9 +33,9 @@ def engine() -> Iterator[LocalEngine]:
 
 @pytest.mark.slow
 def test_a_share_of_the_damaged_models(engine: LocalEngine) -> None:
-    tally = fuzz_models(engine, range(2_000, 2_000 + 4 * len(KINDS)))
+    tally = fuzz_models(engine, range(2_000, 2_000 + 3 * len(KINDS)))
     assert tally.failures == []
-    assert tally.ends.total() == 4 * len(KINDS)
+    assert tally.ends.total() == 3 * len(KINDS)
     assert tally.ends["refused: ModelError"] and any(end.startswith("ran") for end in tally.ends), tally.ends
 
 
@@ -69,7 +70,13 @@ def test_a_share_of_the_damaged_videos_and_onnx_files(engine: LocalEngine) -> No
     assert videos.failures == []
     assert videos.ends["refused: ImageError"] and videos.ends["some frames"] + videos.ends["all frames"], videos.ends
     if optional.is_installed("onnx"):
-        assert fuzz_onnx(engine, range(8)).failures == []
+        assert fuzz_onnx(engine, range(10)).failures == []
+
+
+def test_a_share_of_the_damaged_recordings(engine: LocalEngine) -> None:
+    tally = fuzz_recordings(engine, range(24))
+    assert tally.failures == []
+    assert tally.ends["refused: RecordingError"] and tally.ends["read"], tally.ends
 
 
 @pytest.fixture(scope="module")
