@@ -49,8 +49,6 @@ SHOWN_IMAGES = 8
 SHOWN_CONFUSIONS = 300
 PREVIEW_TIMEOUT = 3.0
 COMPARE = "pages/compare.py"
-INK = {"light": "#1f2328", "dark": "#e6e8ea"}
-"""Text colour of each theme, as in `.streamlit/config.toml`, for texts on the colours of a chart."""
 
 
 def worst(here: Page, finding: Finding, variant: str) -> None:
@@ -229,7 +227,7 @@ def heat(finding: Finding) -> None:
         st.text("No class loses or gains AP in any variant.")
         return
     limit = _shown_count(list(losses.values()), "accuracy-heat-classes")
-    figure = class_heat(losses, INK.get(st.context.theme.type or "", INK["light"]), limit)
+    figure = class_heat(losses, limit)
     st.plotly_chart(figure, width="stretch", key="accuracy-heat")
     st.caption(
         "AP points lost (×100); below 0, in green, a variant is better. * significant, Holm-corrected over the classes"

@@ -187,32 +187,34 @@ def variant_losses(losses: Mapping[str, Loss], colours: Sequence[str]) -> go.Fig
     return figure.update_layout(height=86 + 34 * max(len(losses), 1), margin=margin(right=16), showlegend=False)
 
 
-def class_heat(losses: Mapping[str, VariantLoss], ink: str, limit: int = MAX_CLASSES) -> go.Figure:
-    """A heat map of losses by class and variant. A star marks a significant loss; a loss of 0 has no colour.
-
-    `ink` is the text colour of the page.
-    """
+def class_heat(losses: Mapping[str, VariantLoss], limit: int = MAX_CLASSES) -> go.Figure:
+    """A heat map of losses by class and variant. A star marks a significant loss; a loss of 0 has no colour."""
     labels = shown_classes(list(losses.values()), limit)[::-1]
     columns = [{row.label: row.loss for row in loss.per_class} for loss in losses.values()]
     cells = [[column.get(label, Loss(None)) for column in columns] for label in labels]
     notes = [[f"{bracket(cell)} {sureness(cell)}" for cell in row] for row in cells]
     x, y = [plain(name) for name in losses], [plain(label) for label in labels]
-    figure = loss_heat(x, y, cells, notes, "AP points lost")
-    figure.add_trace(_cell_texts(figure.data[0], ink))
+    texts = [[signed_points(loss.value) + ("*" if loss.significant else "") for loss in row] for row in cells]
+    figure = loss_heat(x, y, cells, texts, notes, "AP points lost")
     return figure.update_layout(height=max(180, 70 + 22 * len(labels)))
 
 
 def loss_heat(
-    x: Sequence[str], y: Sequence[str], losses: Sequence[Sequence[Loss]], notes: Sequence[Sequence[str]], title: str
+    x: Sequence[str],
+    y: Sequence[str],
+    losses: Sequence[Sequence[Loss]],
+    texts: Sequence[Sequence[str]],
+    notes: Sequence[Sequence[str]],
+    title: str,
 ) -> go.Figure:
-    """A heat map of losses in points; a star marks a significant one. `notes` are added to the tooltips."""
+    """A heat map of losses in points, with these texts in its cells. `notes` are added to the tooltips."""
     values = [[hundred(loss.value) for loss in row] for row in losses]
     largest = max((abs(value) for row in values for value in row if value is not None), default=1.0) or 1.0
     heat = go.Heatmap(
         z=values,
         x=x,
         y=y,
-        text=[[signed_points(loss.value) + ("*" if loss.significant else "") for loss in row] for row in losses],
+        text=texts,
         customdata=notes,
         hovertemplate="%{y}, %{x}: %{text} points %{customdata}<extra></extra>",
         zmin=-largest,
@@ -222,19 +224,21 @@ def loss_heat(
         ygap=2,
         colorbar={"title": {"text": title, "side": "right"}, "thickness": 12},
     )
-    figure = go.Figure(heat).update_xaxes(side="top", showgrid=False)
+    figure = go.Figure([heat, _cell_texts(heat)]).update_xaxes(side="top", showgrid=False)
     figure.update_yaxes(automargin=True, showgrid=False, ticklabelstandoff=6)
     return figure.update_layout(margin=margin())
 
 
-def _cell_texts(heat: go.Heatmap, ink: str) -> go.Scatter:
-    """The texts of the cells, in the page's text colour. Plotly's own colours would only suit a white page."""
+def _cell_texts(heat: go.Heatmap) -> go.Scatter:
+    """The texts of the cells, in the text colour of the page, also after a change of its theme.
+
+    A heat map's own texts have colours that only suit a white page.
+    """
     return go.Scatter(
         x=list(heat.x) * len(heat.y),
         y=[label for label in heat.y for _ in heat.x],
         text=[text for row in heat.text for text in row],
         mode="text",
-        textfont={"color": ink},
         hoverinfo="skip",
         showlegend=False,
     )

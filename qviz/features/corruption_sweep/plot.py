@@ -107,12 +107,12 @@ def interaction_heat(result: Robustness, names: Mapping[str, str]) -> go.Figure:
         [plain(names[model]) for model in variants],
         [_title(name) for name in result.corruptions[::-1]],
         losses,
+        [[_cell_text(cell) for cell in row] for row in cells],
         [["" if cell is None else interval(cell.low, cell.high) for cell in row] for row in cells],
         f"{result.measure} lost beyond FP32, ×100",
     )
-    figure.update_traces(text=[[_cell_text(cell) for cell in row] for row in cells])
-    figure.update_traces(texttemplate="%{text}", hovertemplate="%{y}, %{x}: %{text} %{customdata}<extra></extra>")
-    return figure.update_layout(height=max(220, 90 + 26 * len(cells)), font={"color": GREY})
+    figure.update_traces(hovertemplate="%{y}, %{x}: %{text} %{customdata}<extra></extra>", selector={"type": "heatmap"})
+    return figure.update_layout(height=max(220, 90 + 26 * len(cells)))
 
 
 def _coloured(cell: Interaction) -> Loss:

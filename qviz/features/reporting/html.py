@@ -35,7 +35,7 @@ from qviz.features.layer_error.metrics import CLIPPED_SHARE, CUMULATIVE, FALL, L
 from qviz.features.layer_error.outliers import outliers, worst_layer
 from qviz.features.layer_error.text import layers_verdict
 from qviz.features.object_risk.text import sentences as risk_sentences
-from qviz.features.reporting.plot import INK, ReportCharts, pictures, plotly_js
+from qviz.features.reporting.plot import ReportCharts, pictures, plotly_js
 from qviz.features.reporting.sections import LEAD, SECTIONS, available, check_choice
 from qviz.features.reporting.study import Study
 from qviz.features.reporting.text import findings, first_steps, headline, next_steps
@@ -290,7 +290,7 @@ def render(study: Study, sections: Sequence[str] | None = None, notes: Mapping[s
         }
         for name in chosen
     ]
-    script = _file("page.js").replace('"INK"', f'"{INK}"')
+    script = _file("page.js")
     library = plotly_js() if charts.count else ""
     page = _environment().get_template("page.html")
     policy = _policy(script, library)

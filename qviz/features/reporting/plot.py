@@ -1,7 +1,6 @@
 """The charts of a report, as JSON for a page without a server, and its pictures with boxes.
 
-The JSON of a figure contains no template, because the page applies its own template to all figures. In the browser,
-`INK` is replaced by the page's text colour.
+The JSON of a figure contains no template, because the page applies its own template and text colour to all figures.
 """
 
 from __future__ import annotations
@@ -31,8 +30,6 @@ from qviz.features.reporting.work import study_tradeoff
 from qviz.features.slices.plot import figure as curve_figure
 from qviz.features.video.plot import figure as timeline
 from qviz.formatting import plural
-
-INK = "#010203"
 
 
 @cache
@@ -103,7 +100,7 @@ class ReportCharts:
         charts = []
         if len(losses) > 1 and names:
             title = f"AP points lost, by class and variant. {left_out(list(losses.values()), MAX_CLASSES)}"
-            charts.append(self.chart(title.rstrip(" ."), class_heat(losses, INK, MAX_CLASSES)))
+            charts.append(self.chart(title.rstrip(" ."), class_heat(losses, MAX_CLASSES)))
         for name in names[:MAX_BAR_CHARTS]:
             figure = class_loss_bars(losses[name], self.colours[name], MAX_CLASSES)
             title = f"{name}: AP points lost by class, with 95% intervals. {left_out([losses[name]], MAX_CLASSES)}"

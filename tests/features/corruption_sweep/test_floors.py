@@ -67,7 +67,8 @@ def test_interactions_at_a_floor(
 
 def test_a_cell_at_the_floor_has_no_colour_and_says_so() -> None:
     result = sweep({"night": ([(0.2, 0.5)] * 3, DARK), "haze": (STEADY, DARK)}, (0.40, 0.05))
-    heat = interaction_heat(result, {"a": "a", "b": "b"}).data[0]
+    heat, texts = interaction_heat(result, {"a": "a", "b": "b"}).data
+    assert list(texts.text) == [cell for row in heat.text for cell in row] and texts.textfont.color is None
     cells = {label: (z[0], text[0]) for label, z, text in zip(heat.y, heat.z, heat.text, strict=True)}
     assert cells["Night"][0] == 0 and cells["Night"][1].endswith(" (floor)")
     assert cells["Haze"][1].startswith("≥ +") and cells["Haze"][0] > 0

@@ -1,6 +1,5 @@
 "use strict";
 (() => {
-  const INK = "INK"; // stands for the page's colour of text in a chart's JSON
   const PAPER = 660; // pixels across an A4 sheet within its margins
   const TALL = 900; // and down
   const LIGHT = { ink: "#1b2228", line: "#d9dee3", panel: "#ffffff" };
@@ -16,7 +15,7 @@
   const draw = (place, printed) => {
     const colours = !printed && dark.matches ? DARK : LIGHT;
     const json = document.getElementById(`${place.id}-data`).textContent;
-    const { data, layout } = JSON.parse(json.replaceAll(INK, colours.ink));
+    const { data, layout } = JSON.parse(json);
     const font = { ...layout.font, color: colours.ink, family: getComputedStyle(document.body).fontFamily, size: printed ? 11 : 13 };
     const own = { template: template(colours, printed), font, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)" };
     const size = printed
