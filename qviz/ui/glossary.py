@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -19,6 +20,8 @@ HOMES = (PACKAGE / "dashboard", PACKAGE.parent)
 """Folders that may contain `docs`: in an installed package, and in a clone."""
 SECTION = "## Accuracy\n\n"
 """The heading below which the accuracy metrics are inserted."""
+THREE = "three"
+"""Format of a column whose largest figure gets three significant figures; see `table`."""
 LINE = re.compile(r"^- \*\*(.+?)\*\*: (.+)$", re.MULTILINE)
 
 
@@ -65,14 +68,23 @@ def table(
     """Draw a table and return its selection.
 
     Args:
-        formats, terms: Formats and glossary terms of the number columns, see `numbers`.
+        formats, terms: Formats and glossary terms of the number columns, see `numbers`. All figures of a column with
+            the format THREE get the same number of decimals.
         columns: Configurations of other columns that need one.
     """
+    formats = {name: same_decimals(frame, name) if form == THREE else form for name, form in formats.items()}
     config = {**(columns or {}), **numbers(formats, terms)}
     frame = frame.assign(**without_minus_zero(frame, formats))
     return st.dataframe(
         frame, hide_index=True, width="stretch", placeholder="–", key=key, column_config=config, **options
     )
+
+
+def same_decimals(frame: pd.DataFrame, name: str) -> str:
+    """The format of a column: three significant figures for its largest figure, but at least one decimal."""
+    figures = frame[name].dropna().abs() if name in frame else ()
+    largest = max((float(figure) for figure in figures if figure), default=1.0)
+    return f"%.{min(max(2 - math.floor(math.log10(largest)), 1), 3)}f"
 
 
 def without_minus_zero(frame: pd.DataFrame, formats: Mapping[str, str]) -> dict[str, Any]:

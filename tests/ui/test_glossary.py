@@ -78,3 +78,21 @@ def test_no_number_is_shown_as_minus_zero() -> None:
     columns = glossary.without_minus_zero(frame, {"loss": "%+.1f", "F1": "%.2f", "objects": "%d"})
     assert columns["loss"].tolist()[:3] == [0.0, -0.06, 0.3] and math.copysign(1, columns["loss"][0]) == 1
     assert columns["F1"].tolist() == [0.0, 1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("figures", "form", "texts"),
+    [
+        ([17.96, 5.04, None], "%.1f", ["18.0", "5.0"]),
+        ([233.1, 33.6], "%.1f", ["233.1", "33.6"]),
+        ([0.912, 0.0], "%.3f", ["0.912", "0.000"]),
+        ([9.97, 1.0], "%.2f", ["9.97", "1.00"]),
+        ([None], "%.2f", []),
+    ],
+)
+def test_all_figures_of_a_column_have_the_same_decimals(
+    figures: list[float | None], form: str, texts: list[str]
+) -> None:
+    frame = pd.DataFrame({"size, MB": pd.array(figures, dtype="Float64")})
+    assert glossary.same_decimals(frame, "size, MB") == form
+    assert [form % figure for figure in figures if figure is not None] == texts

@@ -106,11 +106,12 @@ def _forget_request() -> None:
 T = TypeVar("T")
 
 NPU_NUMBER = {
-    "NPU, ms": "%.3g",
+    "NPU, ms": glossary.THREE,
     "NPU cycles": "localized",
     **dict.fromkeys(("SRAM, KiB", "DRAM and flash, KiB"), "%.0f"),
 }
-NUMBER = dict.fromkeys(("size, MB", "p50, ms", "p95, ms", "CPU, ms", "peak, MB"), "%.3g") | {"agreement": "%.2f"}
+NUMBER = dict.fromkeys(("size, MB", "p50, ms", "p95, ms", "CPU, ms", "peak, MB"), glossary.THREE)
+NUMBER |= {"agreement": "%.2f"}
 
 
 def agreements(here: Page) -> dict[str, float | None]:
@@ -332,4 +333,4 @@ def operators(here: Page, rows: tuple[ModelProfile, ...]) -> None:
         frame = pd.DataFrame(
             [{"order": o.order, "operator": o.op_kind, "ms": o.ms, "tensor": o.tensor} for o in row.operators]
         )
-        glossary.table(frame, {"ms": "%.3g"}, key="operator-table")
+        glossary.table(frame, {"ms": "%.3f"}, key="operator-table")
