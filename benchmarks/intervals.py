@@ -20,7 +20,7 @@ import numpy as np
 
 from qviz.features.accuracy.ap import average_precision, figures_of
 from qviz.features.accuracy.bootstrap import Bootstrap, draws
-from qviz.features.accuracy.coco.matching import match, result_rows
+from qviz.features.accuracy.coco.matching import matches_of, result_rows
 from qviz.features.accuracy.coco.tables import mean_ap
 from qviz.features.accuracy.truth import category_ids
 from qviz.structures import Category, Dataset, DatasetImage, Detections
@@ -160,7 +160,7 @@ def main() -> None:
             {
                 "ours: AP, oLRP and LaECE": lambda: average_precision("a", dataset, first, classes),
                 "ours: AP alone": lambda: figures_of(
-                    "a", dataset.categories, match(dataset, result_rows(first, classes))
+                    "a", dataset.categories, matches_of(dataset, first, classes).tables(CLASSES)
                 ),
                 "peer: hotcoco": lambda: hot(content, rows),
             }

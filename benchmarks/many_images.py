@@ -1,11 +1,12 @@
 """Time and memory of an evaluation of 50,000 images, in which only the inference is simulated.
 
 ours    the evaluator and the store, with two models of 100 detections per image: detections that arrive from workers,
-        the same again from the store, then AP, errors, confusions and 1,000 resamples
+        the same again from the store, then AP, errors, confusions and 1,000 resamples in two workers
 goal    seconds per 1,000 images and memory per 1,000 images do not grow with the number of images
 limit   the detections themselves: 24 bytes for each, all of which AP needs at once
 
-`python -m benchmarks many_images [IMAGES]` (default: 50,000). Seconds are processor seconds of this process.
+`python -m benchmarks many_images [IMAGES]` (default: 50,000). Seconds are processor seconds of all processes; memory is
+that of this process.
 """
 
 import sys
@@ -62,6 +63,9 @@ class SimulatedEngine(Engine):
     def share(self, data: bytes, digest: str) -> Blob:
         return Blob(digest, Path())
 
+    def allow_reading(self, path: Path) -> None:
+        pass
+
     def close(self) -> None:
         pass
 
@@ -104,24 +108,39 @@ def detect(name: str, context: Context, models: list[LoadedModel], dataset: Data
     return evaluator
 
 
-def judge(models: list[LoadedModel], dataset: Dataset, evaluator: Evaluator) -> None:
-    """Judge a fifth of the images, then all of them, and print time and memory per 1,000 images."""
-    detections = [evaluator.detections(model) for model in models]
+def busy() -> float:
+    """Processor seconds of this process and its workers."""
+    times = [child.cpu_times() for child in psutil.Process().children(recursive=True)]
+    return time.process_time() + sum(one.user + one.system for one in times)
+
+
+def peak() -> float:
+    """Highest memory of this process in MB since the last call."""
+    status = Path("/proc/self/status").read_text()
+    Path("/proc/self/clear_refs").write_text("5")
+    return int(status.split("VmHWM:")[1].split()[0]) / 2**10
+
+
+def judge(context: Context, models: list[LoadedModel], dataset: Dataset, evaluator: Evaluator) -> None:
+    """Judge a fifth of the images, then all of them, and print time per 1,000 images and memory."""
     for count in (len(dataset.images) // PARTS, len(dataset.images)):
         part = replace(dataset, images=dataset.images[:count])
-        chosen = [{image.id: one[image.id] for image in part.images} for one in detections]
-        start, low = time.process_time(), megabytes()
+        start, clock, low = busy(), time.monotonic(), megabytes()
+        peak()
         first, second = (
-            model_accuracy(model.name, part, one, evaluator.classes(model))
-            for model, one in zip(models, chosen, strict=True)
+            model_accuracy(model.name, part, evaluator.detections(model), evaluator.classes(model), context)
+            for model in models
         )
-        judged, high = time.process_time(), megabytes()
-        loss = Bootstrap(first.ap.tables).loss(first.ap.figures, second.ap.figures, second.ap.tables)
-        end, per = time.process_time(), 1_000 / count
+        judged, high, highest = busy(), megabytes(), peak()
+        bootstrap = Bootstrap(first.ap.tables, context=context)
+        loss = bootstrap.loss(first.ap.figures, second.ap.figures, second.ap.tables)
+        end, per = busy(), 1_000 / count
+        interval = f"{loss.ap.value:.4f} [{loss.ap.low:.4f}, {loss.ap.high:.4f}]"
         print(
-            f"judging both           {count:>6} images: {(judged - start) * per:.3f} s and {(high - low) * per:+.1f} MB"
-            f" per 1,000 images; resampling {(end - judged) * per:.3f} s; loss {loss.ap.value:.4f}"
-            f" [{loss.ap.low:.4f}, {loss.ap.high:.4f}]",
+            f"judging both           {count:>6} images: {(judged - start) * per:.3f} s per 1,000 images,"
+            f" {high - low:+.0f} MB afterwards, {highest - low:+.0f} MB at the most; resampling"
+            f" {(end - judged) * per:.3f} s per 1,000 images, {peak() - low:+.0f} MB at the most;"
+            f" {time.monotonic() - clock:.0f} s in all; loss {interval}",
             flush=True,
         )
 
@@ -138,7 +157,8 @@ def main() -> None:
         evaluator = detect("from the store", context, models, dataset)
         assert figures == [len(one) for one in evaluator.detections(models[0]).values()]
         print(f"store: {sum(path.stat().st_size for path in Path(folder).iterdir()) / 2**20:.0f} MB")
-    judge(models, dataset, evaluator)
+        with LocalEngine(2, warm_up=importing("qviz.detector")) as workers:
+            judge(Context(workers), models, dataset, evaluator)
     print(f"{megabytes():.0f} MB after")
 
 

@@ -84,9 +84,10 @@ def session(images: int) -> tuple[float, float, float]:
     with tempfile.TemporaryDirectory() as name, LocalEngine(warm_up=importing("qviz.detector")) as engine:
         dataset(Path(name), images)
         context, photographs = Context(engine), sorted(Path(name).glob("*.jpg"))
-        for path in photographs[: engine.workers]:  # every worker has run the first model
-            one = [EncodedImage(path.name, path.read_bytes())]
-            detect_images(context, Session(paths[0], engine=engine, cache=False).models, one, 1, PAGE_SCORE)
+        first = Session(paths[0], engine=engine, cache=False).models
+        few = [EncodedImage(path.name, path.read_bytes()) for path in photographs[: 4 * engine.workers]]
+        detect_images(context, first, few, len(few), PAGE_SCORE)  # every worker has run the first model
+        del few
         low = resident()
         models = Session(*paths, engine=engine, cache=False).models
         files = [EncodedImage(path.name, path.read_bytes()) for path in photographs]

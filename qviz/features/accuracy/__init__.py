@@ -18,6 +18,7 @@ from qviz.detector import AP_SCORE, PAGE_SCORE
 from qviz.errors import DatasetError
 from qviz.features.accuracy.ap import AveragePrecision, VariantLoss, coco_lines
 from qviz.features.accuracy.bootstrap import Bootstrap
+from qviz.features.accuracy.coco.matching import ResultRows
 from qviz.features.accuracy.confusion import (
     Confusion,
     ImageLoss,
@@ -167,7 +168,7 @@ class Evaluation(Result):
     reliabilities: tuple[Reliability, ...] = ()
     details: tuple[LossDetail, ...] = ()
     reference_as_truth: bool = False
-    results: tuple[np.ndarray, ...] = ()
+    results: Sequence[np.ndarray] = ()
     image_ids: Mapping[int, int | str] = field(default_factory=dict)
     problems: tuple[DatasetProblem, ...] = ()
     operating: Operating | None = None
@@ -285,14 +286,14 @@ def evaluate(
         annotations=complete.annotations,
         skipped=(*evaluator.skipped, *((REMARK,) if reference_as_truth else _unmatched(models, complete))),
         models=tuple(model.ap.figures for model in results),
-        losses=_losses(results),
+        losses=_losses(context, results),
         images_per_second=evaluator.images / seconds if seconds > 0 else 0.0,
         warnings=tuple(lint_all(context, models)),
         curves=tuple(model.ap.curves for model in results),
         reliabilities=tuple(model.reliability for model in results),
         details=_details(evaluator, models, results),
         reference_as_truth=reference_as_truth,
-        results=tuple(model.ap.results for model in results),
+        results=ResultRows([(model.ap.detections, model.ap.classes) for model in results]),
         image_ids={row.id: row.id if row.source_id is None else row.source_id for row in complete.images},
         problems=() if reference_as_truth else _problems(context, evaluator, dataset, results[0].ap.figures),
         operating=operate_models([model.ap for model in results], at),
@@ -361,9 +362,9 @@ def _unmatched(models: Sequence[LoadedModel], dataset: Dataset) -> Iterator[str]
         yield from reconcile(labels, dataset).sentences()
 
 
-def _losses(results: Sequence[ModelAccuracy]) -> tuple[VariantLoss, ...]:
+def _losses(context: Context, results: Sequence[ModelAccuracy]) -> tuple[VariantLoss, ...]:
     reference, *variants = (model.ap for model in results)
     if not variants:
         return ()
-    bootstrap = Bootstrap(reference.tables)
+    bootstrap = Bootstrap(reference.tables, context=context)
     return tuple(bootstrap.loss(reference.figures, variant.figures, variant.tables) for variant in variants)

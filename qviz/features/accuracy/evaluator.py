@@ -30,6 +30,7 @@ from qviz.features.accuracy.mismatch import MAX_AP, mismatch
 from qviz.features.accuracy.truth import as_truths, category_ids, with_classes
 from qviz.features.comparison.matching import agreed, agreement, agreement_of, confidences, softly_agreed
 from qviz.features.detection.inference import Detected, Reading, detect_images
+from qviz.features.detection.inferences import ModelDetections
 from qviz.features.detection.models import LoadedModel
 from qviz.structures import (
     AppliedCorruption,
@@ -192,9 +193,10 @@ class Evaluator:
         runs = {image.id: self._clean[model.digest, self.digests[image.id]] for image in self.dataset.images}
         return {number: (run.width, run.height) for number, run in runs.items()}
 
-    def detections(self, model: LoadedModel) -> dict[int, Detections]:
+    def detections(self, model: LoadedModel) -> Mapping[int, Detections]:
         """Image id -> detections of one of the constructor's models, in pixels of the original image."""
-        return {image.id: self._clean[model.digest, self.digests[image.id]].detections for image in self.dataset.images}
+        digests = {image.id: self.digests[image.id] for image in self.dataset.images}
+        return ModelDetections(self._clean, model.digest, digests)
 
     def classes(self, model: LoadedModel) -> Mapping[int, int]:
         """Class id of the model -> category id of the dataset."""

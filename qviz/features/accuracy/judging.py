@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from qviz.context import Context
 from qviz.detector import PAGE_SCORE
+from qviz.errors import WorkerError
 from qviz.features.accuracy.ap import APResult, ap_result
 from qviz.features.accuracy.coco.matching import CocoMatches, in_parts, result_rows
 from qviz.features.accuracy.confusion import ModelConfusions, model_confusions
@@ -83,8 +84,15 @@ def judge(
     if context is None or len(parts) == 1:
         return Judgement.merged([judge_part(part, _of(part, detections), classes) for part in parts])
     engine, few = context.engine, map(_without_bytes, parts)
-    jobs = in_order(context, few, lambda part: [engine.submit(judge_part, part, _of(part, detections), classes)])
-    return Judgement.merged([job.result() for _, (job,) in jobs])
+    judged = []
+    for part, (job,) in in_order(
+        context, few, lambda part: [engine.submit(judge_part, part, _of(part, detections), classes)]
+    ):
+        try:
+            judged.append(job.result())
+        except WorkerError:  # the worker was lost, or the machine is too busy for the time limit of jobs
+            judged.append(judge_part(part, _of(part, detections), classes))
+    return Judgement.merged(judged)
 
 
 def _of(part: Dataset, detections: Mapping[int, Detections]) -> dict[int, Detections]:

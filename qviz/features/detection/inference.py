@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
 from operator import length_hint
@@ -18,6 +18,7 @@ from qviz.detector import detect_job
 from qviz.engine import Blob
 from qviz.errors import ImageError, QvizError, SettingsError, WorkerError
 from qviz.features.detection.cache import from_bytes, key_of, to_bytes
+from qviz.features.detection.inferences import Inferences
 from qviz.features.detection.models import LoadedModel
 from qviz.formatting import listed
 from qviz.structures import DatasetImage, EncodedImage, Image, Inference, Settings
@@ -49,12 +50,12 @@ class Detected:
     """The detections of all models on all images.
 
     Attributes:
-        inferences: (model digest, image digest) -> inference.
+        inferences: (model digest, image digest) -> inference; those of many images are in a temporary file.
         images: (name, digest) of the images on which at least one model has run, in order.
         skipped: One sentence for each image or model that failed.
     """
 
-    inferences: dict[tuple[str, str], Inference] = field(default_factory=dict)
+    inferences: MutableMapping[tuple[str, str], Inference] = field(default_factory=Inferences)
     images: list[tuple[str, str]] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
 

@@ -125,8 +125,9 @@ def test_only_the_best_100_detections_per_class_count() -> None:
     assert plain_ap.of_rows(dataset, rows).stats[0] == 0
 
 
-@pytest.mark.parametrize("hits", [0, 1, 15, 16, 17, 48, 50])
-def test_sums_and_maxima_in_rows_equal_numpys(hits: int) -> None:
+@pytest.mark.parametrize("hits", [0, 1, 15, 16, 17, 48, 50, 64, 97])
+def test_sums_and_maxima_in_rows_equal_numpys(hits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qviz.features.accuracy.coco.tables.BLOCK", 3 * 48)  # of three resamples
     values = np.random.default_rng(hits).integers(0, 9, (hits, 3)).astype(np.float64)
     sums = match_tables._accumulated(np.add, values.copy())
     np.testing.assert_array_equal(sums, np.add.accumulate(values))
@@ -134,9 +135,10 @@ def test_sums_and_maxima_in_rows_equal_numpys(hits: int) -> None:
     np.testing.assert_array_equal(maxima, np.maximum.accumulate(values[::-1]))
 
 
+@pytest.mark.parametrize("lowest", [0, -3])
 @pytest.mark.parametrize("odd", [0.5, 0.1, -0.25, -0.0, np.inf, np.nan])
-def test_detections_are_sorted_as_by_lexsort(odd: float) -> None:
+def test_detections_are_sorted_as_by_lexsort(odd: float, lowest: int) -> None:
     draw = np.random.default_rng(3)
     scores = np.append(draw.integers(0, 50, 2_000) / 64, odd)  # many are equal
-    groups = draw.integers(0, 40, len(scores))
+    groups = draw.integers(lowest, 40, len(scores))
     np.testing.assert_array_equal(coco_matching.falling(scores, groups), np.lexsort((-scores, groups)))

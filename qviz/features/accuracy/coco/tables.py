@@ -23,7 +23,11 @@ import numpy as np
 
 NONE = np.empty(0, np.float32)
 ELEMENTS_AT_ONCE = 250_000
-"""Maximum elements of an (H, R) array. Resamples are processed in parts, so that an array fits into the cache."""
+"""Elements of an (H, R) array. Resamples are processed in parts, so that an array fits into the cache."""
+LEAST_RESAMPLES = 32
+"""Minimum number of resamples in such an array: with fewer, numpy processes the last axis slowly."""
+BLOCK = 32_000
+"""Maximum elements of a block along the hits, in which sums and maxima are computed within the cache."""
 ROW = 16
 """Number of hits in a row; 8 and 32 are about as fast."""
 
@@ -113,7 +117,7 @@ def _class_ap(table: ClassTable, weights: np.ndarray, recalls: np.ndarray) -> np
         return np.where(weights @ table.truths > 0, 0.0, np.nan)
     curves = _Curves(table, hits, recalls)
     widest = max(len(hits), len(curves.images), int(table.truths.sum()))
-    part = max(1, ELEMENTS_AT_ONCE // widest)
+    part = max(LEAST_RESAMPLES, ELEMENTS_AT_ONCE // widest)
     parts = (weights[start : start + part, curves.images].T for start in range(0, len(weights), part))
     rows = [curves.ap(np.ascontiguousarray(some, np.float64)) for some in parts]
     return np.concatenate(rows) if rows else np.empty(0)
@@ -194,14 +198,19 @@ def _distinct_rows(true: np.ndarray, ignored: np.ndarray) -> Iterator[tuple[np.n
 
 def _accumulated(ufunc: np.ufunc, values: np.ndarray) -> np.ndarray:
     """`ufunc.accumulate` along the first axis of (H, R) values; changes `values` in place if they are contiguous."""
-    whole = len(values) // ROW * ROW
-    rows = values[:whole].reshape(-1, ROW, values.shape[1])
-    for position in range(1, ROW):
-        ufunc(rows[:, position], rows[:, position - 1], out=rows[:, position])
-    for row in range(1, len(rows)):
-        ufunc(rows[row], rows[row - 1, -1], out=rows[row])
-    for position in range(max(whole, 1), len(values)):
-        ufunc(values[position], values[position - 1], out=values[position])
+    step = max(1, BLOCK // (ROW * values.shape[1])) * ROW
+    for start in range(0, len(values), step):
+        block = values[start : start + step]
+        if start:
+            ufunc(block[0], values[start - 1], out=block[0])
+        whole = len(block) // ROW * ROW
+        rows = block[:whole].reshape(-1, ROW, block.shape[1])
+        for position in range(1, ROW):
+            ufunc(rows[:, position], rows[:, position - 1], out=rows[:, position])
+        for row in range(1, len(rows)):
+            ufunc(rows[row], rows[row - 1, -1], out=rows[row])
+        for position in range(max(whole, 1), len(block)):
+            ufunc(block[position], block[position - 1], out=block[position])
     return values
 
 
