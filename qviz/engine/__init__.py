@@ -4,7 +4,7 @@ Both implement `Engine`, so that code that submits jobs works with either.
 """
 
 from qviz.engine.interface import Blob, Engine, WarmUp, importing
-from qviz.engine.local import LocalEngine
+from qviz.engine.local import LocalEngine, temporary_folder
 from qviz.engine.memory import (
     forget_peak,
     free_closed_sessions,
@@ -32,5 +32,6 @@ __all__ = [
     "peak_memory",
     "resident_memory",
     "sandbox_sentence",
+    "temporary_folder",
     "trim_malloc",
 ]

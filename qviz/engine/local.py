@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, TimeoutError
 from dataclasses import dataclass, field
 from functools import partial
@@ -31,7 +31,7 @@ from qviz.engine.answers import read_only_answers, with_readable_errors
 from qviz.engine.interface import Blob, Engine, WarmUp
 from qviz.engine.memory import limit_memory, resident_memory, tidied, worker_malloc
 from qviz.engine.sandbox import enter_sandbox, limits_files
-from qviz.errors import Cancelled, WorkerCrashed, WorkerOutOfMemory, WorkerTimeout
+from qviz.errors import Cancelled, SettingsError, WorkerCrashed, WorkerOutOfMemory, WorkerTimeout
 from qviz.limits import limits
 
 P = ParamSpec("P")
@@ -77,9 +77,8 @@ class LocalEngine(Engine):
         self._jobs: queue.PriorityQueue[_Job] = queue.PriorityQueue()
         self._count = itertools.count()
         self._closed = False
-        self._folder = Path(tempfile.mkdtemp(prefix="qviz-"))  # mode 0700: only this user reads the models
-        _remove_at_the_end(self._folder)
-        self._rights = _Rights(self._folder, writable)
+        self._stack = contextlib.ExitStack()
+        self._rights = _Rights(self._stack.enter_context(temporary_folder()), writable)
         self._shared = SharedFiles(self._rights.shared, defaults.shared_models_mb << 20)
         job_limits = time_limit or defaults.job_seconds, memory_limit or defaults.job_memory_mb << 20
         self._slots = [_Slot(self._jobs, self._rights, *job_limits, warm_up) for _ in range(self.workers)]
@@ -105,8 +104,7 @@ class LocalEngine(Engine):
         atexit.unregister(self.close)
         for slot in self._slots:
             slot.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
-        _forget_removal(self._folder)
+        self._stack.close()
 
 
 class _Rights:
@@ -211,6 +209,8 @@ class _Slot:
         # loky starts fresh interpreters (no fork of a threaded server) and does not run the main script again
         from loky.process_executor import ProcessPoolExecutor
 
+        self._readable, writable = self._rights.readable, self._rights.writable()
+        self._temporary = writable[0]
         self._executor = ProcessPoolExecutor(
             max_workers=1,
             # loky must not take the interpreters that stay in memory for a leak and restart the worker
@@ -224,8 +224,6 @@ class _Slot:
         if self._stopped.is_set():  # stopped in the meantime, and nothing else would kill this worker
             self._kill()
             raise Cancelled()
-        self._readable, writable = self._rights.readable, self._rights.writable()
-        self._temporary = writable[0]
         first = partial(first_job, self._warm_up, 2 * self._memory_limit, os.getpid(), writable, self._readable)
         self._executor.submit(first).result(timeout=STARTUP_LIMIT)
 
@@ -272,8 +270,9 @@ class _Slot:
         if executor is not None:
             with contextlib.suppress(Exception):
                 executor.shutdown(wait=True, kill_workers=True)  # waits for its semaphores to be freed, not for the job
-        if self._temporary is not None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
+        temporary, self._temporary = self._temporary, None
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _is_broken(error: BaseException) -> bool:
@@ -312,8 +311,15 @@ class SharedFiles:
     def _written(self, data: bytes, digest: str) -> Blob:
         path = self._folder / f"{digest}.{next(self._count)}"  # unique: an older file may be removed at this moment
         part = path.with_suffix(".part")
-        part.write_bytes(data)
-        part.replace(path)  # a worker never sees half a file
+        try:
+            part.write_bytes(data)
+            part.replace(path)  # a worker never sees half a file
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise SettingsError(
+                f"The workers cannot be given a file of {len(data) >> 20} MB: {tempfile.gettempdir()} cannot be written"
+                f" ({error.strerror}). Make room there, or name another folder in TMPDIR."
+            ) from error
         blob = Blob(digest, path)
         weakref.finalize(blob, path.unlink, missing_ok=True).atexit = False  # the folder is removed as a whole
         self._alive[digest] = blob
@@ -345,14 +351,18 @@ def _end_with_parent(parent: int) -> None:
     os._exit(1)
 
 
-def _remove_at_the_end(folder: Path) -> None:
-    """Let loky's tracker, a process that outlives this one even if it is killed, remove a folder."""
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A new folder that only this account can read. It is removed at the end, even if this process is killed.
+
+    A tracker of loky, which is a process that outlives this one, then removes it.
+    """
     from loky.backend import resource_tracker
 
+    folder = Path(tempfile.mkdtemp(prefix="qviz-"))
     resource_tracker.register(str(folder), "folder")
-
-
-def _forget_removal(folder: Path) -> None:
-    from loky.backend import resource_tracker
-
-    resource_tracker.unregister(str(folder), "folder")
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        resource_tracker.unregister(str(folder), "folder")

@@ -26,7 +26,7 @@ import numpy as np
 from qviz.context import Context
 from qviz.datasets.files import unannotated_images
 from qviz.detector import PAGE_SCORE
-from qviz.engine import LocalEngine, importing
+from qviz.engine import LocalEngine, importing, temporary_folder
 from qviz.errors import QuantizeError
 from qviz.features.accuracy.evaluator import Evaluator
 from qviz.features.building.build import builders, start_building
@@ -213,8 +213,8 @@ def train(
     resumed_at, saved = len(losses), None  # frees the checkpoint's arrays, as the worker reads the file itself
     result = QatResult(losses, plan.steps, resumed_at=resumed_at, trained_on=len(images))
     context.progress.step("Preparing the network for training")
-    with tempfile.TemporaryDirectory(prefix="qviz-") as folder, training_worker(Path(folder)) as engine:
-        workers_copy = Path(folder).resolve() / "checkpoint.npz"
+    with temporary_folder() as folder, training_worker(folder) as engine:
+        workers_copy = folder.resolve() / "checkpoint.npz"
         trainer.copy_checkpoint(checkpoint, workers_copy)
         model = engine.share(source.float_data, source.float_digest)
         archive = packed(sorted(images, key=lambda image: image.digest))  # the order must not depend on the disk
