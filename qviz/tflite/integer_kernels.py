@@ -4,7 +4,8 @@ litert-quantizer has no rule for these operators (LEAKY_RELU and SPLIT_V among t
 float and their results back to integers. Where only integers can be computed, such a file does not run. In the built
 file, each of them gets integers as inputs and outputs, as TensorFlow's converter would write it
 (`tensorflow/lite/tools/optimize/operator_property.cc` has the kinds, their versions, and whose outputs have the scale
-of the input), and the conversions around it are removed.
+of the input), and the conversions around it are removed. Convolutions that read such an output read it with the scale
+of the input, for which their biases are scaled: converting it to another scale first would only round it again.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as fb
 
 from qviz.structures import Op
-from qviz.tflite.edit import add_tensor, operator_code, packed, unpacked, without_unused
+from qviz.tflite.edit import add_tensor, operator_code, packed, set_constant, unpacked, without_unused
 from qviz.tflite.schema import read_graph
+from qviz.tflite.scheme import CONVERSIONS
 
 Ends = tuple[float, float]
 
@@ -56,6 +58,9 @@ KERNELS = {
     "REVERSE_V2": Kernel(1, keeps_scale=True, wide=True),
 }
 """Kinds of operators without a rule in litert-quantizer -> their integer kernel."""
+CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
+COPIES = ("TRANSPOSE", "RESHAPE", "SQUEEZE", "EXPAND_DIMS")
+"""Operators whose output has the values and the scale of the first input."""
 STEPS = {fb.TensorType.INT8: 255, fb.TensorType.INT16: 65534}
 """Type of an activation -> number of its steps between the ends of its range."""
 
@@ -87,6 +92,7 @@ class _Edit:
         self.ops, self.in_float, self.ranges = ops, frozenset(in_float), ranges
         self.integers: dict[int, int] = {}  # float tensor -> the integer tensor that a DEQUANTIZE turns into it
         self.equal: dict[int, int] = {}  # output of a QUANTIZE that is no longer needed -> the tensor with its values
+        self.moved: set[int] = set()  # outputs that have the scale of the operator's input
 
     def result(self) -> bytes | None:
         """The new file; None if every operator stays as it is."""
@@ -132,6 +138,8 @@ class _Edit:
             self.tensors[index].type = self.tensors[entry].type
             self.tensors[index].quantization = copy.copy(scale)
             self.integers[real] = index
+            if kernel.keeps_scale:
+                self.moved.add(index)
             for row in readers:
                 if not self._is_quantize(row):
                     row.inputs = [real if number == index else int(number) for number in row.inputs]
@@ -171,14 +179,49 @@ class _Edit:
         return copied
 
     def _is_superfluous(self, old: Any) -> bool:
-        """Whether a QUANTIZE would copy an integer tensor as it is; its readers then read that tensor."""
+        """Whether the readers of a QUANTIZE can read its integer input instead; they then do."""
         entry, output = int(old.inputs[0]), int(old.outputs[0])
         before, after = self.tensors[entry], self.tensors[output]
-        if before.type != after.type or not _equal(before.quantization, after.quantization):
+        if before.type != after.type:
             return False
+        if not _equal(before.quantization, after.quantization):
+            behind = self._behind(output) if entry in self.moved else None
+            if behind is None:
+                return False
+            for index in behind[1]:
+                _rescale(self.model, index, before.quantization.scale[0] / after.quantization.scale[0])
+            for index in behind[0]:
+                self.tensors[index].quantization = copy.copy(before.quantization)
         self.equal[output] = entry
         self._replace_output(output, entry)
         return True
+
+    def _behind(self, index: int) -> tuple[list[int], list[int]] | None:
+        """What changes if a tensor gets another scale: (it and the tensors that copy its values, biases).
+
+        None if an operator reads it that neither copies it, nor converts it, nor is a convolution with its own bias.
+        """
+        copies, biases = [index], []
+        for tensor in copies:
+            if tensor in list(self.subgraph.outputs):
+                return None
+            for row in self.subgraph.operators:
+                if tensor not in list(row.inputs) or any(self._is_kind(row, kind) for kind in CONVERSIONS):
+                    continue
+                if any(self._is_kind(row, kind) for kind in COPIES):
+                    copies.append(int(row.outputs[0]))
+                elif self._has_own_bias(row) and row.inputs[0] == tensor:
+                    biases.append(int(row.inputs[2]))
+                else:
+                    return None
+        return copies, biases
+
+    def _has_own_bias(self, row: Any) -> bool:
+        """Whether the operator is a convolution with a constant bias that no other operator uses."""
+        if len(row.inputs) < 3 or row.inputs[2] < 0 or not any(self._is_kind(row, kind) for kind in CONVOLUTIONS):
+            return False
+        uses = sum(list(other.inputs).count(row.inputs[2]) for other in self.subgraph.operators)
+        return uses == 1 and self._data(row.inputs[2]) is not None
 
     def _without_idle(self, operators: list[Any]) -> list[Any]:
         """The operators without each DEQUANTIZE whose result nothing reads."""
@@ -207,9 +250,22 @@ class _Edit:
         return bool(max(code.builtinCode, code.deprecatedBuiltinCode) == getattr(fb.BuiltinOperator, kind))
 
     def _is_float_constant(self, index: int) -> bool:
-        tensor = self.tensors[index]
-        data = self.model.buffers[tensor.buffer].data
-        return tensor.type == fb.TensorType.FLOAT32 and data is not None and len(data) > 0
+        return self.tensors[index].type == fb.TensorType.FLOAT32 and self._data(index) is not None
+
+    def _data(self, index: int) -> Any:
+        """The bytes of a constant; None for other tensors."""
+        data = self.model.buffers[self.tensors[index].buffer].data
+        return None if data is None or not len(data) else data
+
+
+def _rescale(model: Any, index: int, factor: float) -> None:
+    """Give a bias steps that are larger by a factor, in place. Values beyond its type are cut off, see `biases`."""
+    tensor = model.subgraphs[0].tensors[index]
+    dtype = np.int64 if tensor.type == fb.TensorType.INT64 else np.int32
+    stored = np.asarray(model.buffers[tensor.buffer].data, np.uint8).view(dtype)
+    ends = np.iinfo(dtype)
+    values = np.clip(np.rint(stored / factor), ends.min, ends.max).astype(dtype)
+    set_constant(model, index, values, np.asarray(tensor.quantization.scale, np.float64) * factor)
 
 
 def _quantization(step: float, zero: int) -> Any:

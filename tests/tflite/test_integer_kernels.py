@@ -143,3 +143,35 @@ def test_a_float_reader_gets_the_value_back() -> None:
     values = values_of("int8") // 2
     before, after = Runner(data).run([values]), Runner(mended).run([values])
     assert np.abs(before[1] - after[1]).max() <= 0.05
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16"])
+def test_a_convolution_behind_moved_values_reads_them_with_their_first_scale(dtype: str) -> None:
+    """No QUANTIZE rounds them again: the bias is scaled for the other steps."""
+    model = unpacked(between_conversions("SPLIT_V", dtype))
+    subgraph = model.subgraphs[0]
+    last = len(subgraph.tensors) - 1
+    step = float(subgraph.tensors[last].quantization.scale[0])
+    weights = np.array([[90, -40, 20], [-7, 50, 127]], np.int8).reshape(2, 1, 1, 3)
+    bias = np.array([300, -2000], np.int32 if dtype == "int8" else np.int64)
+    for values in (weights, bias):
+        model.buffers.append(fb.BufferT(data=np.frombuffer(values.tobytes(), np.uint8)))
+    kinds = {"int8": fb.TensorType.INT32, "int16": fb.TensorType.INT64}
+    buffers = len(model.buffers)
+    subgraph.tensors += [
+        tensor("weights", weights.shape, fb.TensorType.INT8, buffers - 2, [0.01, 0.02], [0, 0]),
+        tensor("bias", (2,), kinds[dtype], buffers - 1, [0.01 * step, 0.02 * step], [0, 0]),
+        tensor("result", (1, 4, 4, 2), TYPES[dtype], 0, [step * 3], [0]),
+    ]
+    convolution = operator(len(model.operatorCodes), [last, last + 1, last + 2], [last + 3])
+    convolution.builtinOptionsType = fb.BuiltinOptions.Conv2DOptions
+    convolution.builtinOptions = fb.Conv2DOptionsT(padding=fb.Padding.VALID, strideW=1, strideH=1)
+    model.operatorCodes.append(code(fb.BuiltinOperator.CONV_2D))
+    model.operatorCodes[-1].version = 3
+    subgraph.operators.append(convolution)
+    subgraph.outputs = [last + 3]
+    mended = with_integer_kernels(data := packed_model(model), (), {})
+    assert [op.kind for op in read_graph(mended).ops] == ["SPLIT_V", "CONV_2D"]
+    values = values_of(dtype) // 4
+    (expected,), (output,) = Runner(data).run([values]), Runner(mended).run([values])
+    assert np.ptp(expected) > 100 and np.abs(output.astype(int) - expected.astype(int)).max() <= 2
