@@ -339,16 +339,18 @@ class Result:
 
         Returns the path. Raises SettingsError for any other suffix, or if the file cannot be written.
         """
+        from qviz.store.whole_files import write_whole
+
         target = Path(path)
         try:
             if target.suffix == ".json":
-                target.write_text(json.dumps(self.to_json(), ensure_ascii=False, allow_nan=False), encoding="utf-8")
+                write_whole(target, json.dumps(self.to_json(), ensure_ascii=False, allow_nan=False).encode())
             elif target.suffix == ".csv":
-                target.write_text(encodable(frame_csv(self.to_frame())), encoding="utf-8")
+                write_whole(target, encodable(frame_csv(self.to_frame())).encode())
             elif target.suffix == ".html":
-                target.write_text(self.plot().to_html(include_plotlyjs=True), encoding="utf-8")
+                write_whole(target, self.plot().to_html(include_plotlyjs=True).encode())
             elif target.suffix == ".tflite" and isinstance(data := getattr(self, "data", None), bytes):
-                target.write_bytes(data)
+                write_whole(target, data)
             elif target.suffix == ".tflite" and hasattr(self, "data"):
                 raise SettingsError(f"{target.name} cannot be saved: this result has no .tflite file.")
             else:

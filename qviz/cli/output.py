@@ -106,9 +106,11 @@ def check_writable(*paths: Path | None) -> None:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a file. Raises SettingsError if that fails."""
+    """Write a file. Raises SettingsError if that fails; an earlier file of this name then stays as it was."""
+    from qviz.store.whole_files import write_whole
+
     try:
-        path.write_bytes(data)
+        write_whole(path, data)
     except OSError as error:
         raise SettingsError(f"{path} cannot be written ({error.strerror}); name a file where you may write.") from error
 

@@ -18,6 +18,7 @@ from qviz.features.reporting.sections import available, check_choice, check_name
 from qviz.features.reporting.study import MAX_BYTES, Provenance, Study, read_study, study_bytes
 from qviz.features.reporting.work import EXTRAS, StudyOptions, check_extras, make_study, with_extras, with_videos
 from qviz.result import Result
+from qviz.store.whole_files import write_whole
 from qviz.structures import Dataset
 
 NEEDS_ANNOTATIONS = ("accuracy", "classes", "operating", "slices")
@@ -168,7 +169,7 @@ def open_study(path: str | PathLike[str]) -> Study:
 
 def _write(path: Path, data: bytes) -> Path:
     try:
-        path.write_bytes(data)
+        write_whole(path, data)
     except OSError as error:
         raise SettingsError(
             f"{path} cannot be written ({error.strerror}); name a file in a folder where you may write."

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from qviz.errors import SettingsError
 from qviz.features.reporting.study import Study
 from qviz.result import Result
+from qviz.store.whole_files import write_whole
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -56,7 +57,7 @@ class Card(Result):
         if target.suffix in (".csv", ".json"):
             return Result.save(self, target)
         try:
-            target.write_text(self.markdown, encoding="utf-8", newline="\n")
+            write_whole(target, self.markdown.encode())
         except OSError as error:
             raise SettingsError(f"{target} cannot be written ({error.strerror}); name a file where you may.") from error
         return target
