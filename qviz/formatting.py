@@ -54,6 +54,11 @@ def signed_score(value: float | None) -> str:
     return f"{rounded:+.2f}" if (rounded := round(value, 2)) else "0.00"
 
 
+def score_difference(value: float | None, base: float | None) -> float | None:
+    """The difference of two confidences or IoUs as shown, so that the three figures agree: .41 - .95 = -.54."""
+    return None if value is None or base is None else round(round(value, 2) - round(base, 2), 2)
+
+
 def share(value: float | None) -> str:
     """.2534 -> 25%"""
     return UNKNOWN if value is None else f"{value:.0%}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qviz.formatting import shortened
+from qviz.formatting import score, score_difference, shortened, signed_score
 
 NAME = "FeatureExtractor/MobilenetV2/expanded_conv_13/depthwise"
 
@@ -19,3 +19,11 @@ def test_a_name_is_cut_in_the_middle(limit: int) -> None:
 
 def test_a_short_name_is_whole() -> None:
     assert shortened(NAME, len(NAME)) == NAME
+
+
+@pytest.mark.parametrize(("value", "base"), [(0.405, 0.954), (0.624, 0.5549), (0.945, 1.0), (0.5, 0.4951)])
+def test_a_difference_agrees_with_the_figures_beside_it(value: float, base: float) -> None:
+    shown = score_difference(value, base)
+    assert shown is not None
+    assert float(signed_score(shown)) == pytest.approx(float(score(value)) - float(score(base)))
+    assert score_difference(None, base) is None and score_difference(value, None) is None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from qviz.cli import options, output
 from qviz.features.comparison.text import conversion_sentences, shape_sentences
-from qviz.formatting import score, signed_score
+from qviz.formatting import score, score_difference, signed_score
 
 if TYPE_CHECKING:
     from qviz.features.comparison import Comparison
@@ -55,7 +55,7 @@ def _print(result: Comparison) -> None:
             row.variant_label if row.change == "relabelled" else None,
             score(row.reference_score),
             score(row.variant_score),
-            signed_score(row.score_delta),
+            signed_score(score_difference(row.variant_score, row.reference_score)),
             row.lost_because,
         ]
         for variant in result.variants

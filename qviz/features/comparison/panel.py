@@ -13,7 +13,7 @@ from qviz.features.comparison import ComparedObject, ComparedVariant
 from qviz.features.comparison.matching import worst_first
 from qviz.features.comparison.text import badge, by_severity, damage_level
 from qviz.features.detection.models import LoadedModel
-from qviz.formatting import score
+from qviz.formatting import score, score_difference
 from qviz.structures import Detections, EncodedImage, Inference
 from qviz.ui import glossary, server, view
 from qviz.ui.page import Page
@@ -189,9 +189,9 @@ def _table_row(row: ComparedObject) -> dict[str, object]:
         "now": row.variant_label if row.change == "relabelled" else None,
         "reference": row.reference_score,
         "variant": row.variant_score,
-        "Δ conf.": row.score_delta,
+        "Δ conf.": score_difference(row.variant_score, row.reference_score),
         "IoU": row.iou,
-        "Δ IoU": row.iou - 1 if row.iou is not None else None,
+        "Δ IoU": score_difference(row.iou, 1.0),
         "keypoints": row.keypoint_similarity,
         "mask IoU": row.mask_iou,
     }
