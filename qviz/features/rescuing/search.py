@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
 from operator import methodcaller
 
 from qviz.errors import Cancelled, QuantizeError, QvizError
@@ -273,7 +274,8 @@ class Search:
     def _improve(self, row: Tried) -> None:
         """Change one move at a time (ranges, algorithm, one more cure) as long as the quality rises.
 
-        All changes are ranked on a few images. The best of them are measured on all search images, which decide.
+        All changes are ranked on a few images. The best of them that the budget allows are measured on all search
+        images, which decide.
         """
         changes = self._changes(row.candidate)
         while changes:
@@ -282,7 +284,8 @@ class Search:
             start, *qualities = self.candidates.qualities([current, *(change(current) for change in changes)])
             ranked = sorted(zip(qualities, changes, strict=True), key=lambda pair: -pair[0])
             helpful = [change for quality, change in ranked if quality > start]
-            tried = [self._attempt(change(current), "improved") for change in helpful[:MAX_VERSIONS]]
+            attempts = (self._attempt(change(current), "improved") for change in helpful)
+            tried = list(islice((attempt for attempt in attempts if not attempt.error), MAX_VERSIONS))
             best = max(tried, key=_by_quality, default=row)
             if _by_quality(best) < _by_quality(row) + MIN_MOVE_GAIN:
                 return
