@@ -21,8 +21,8 @@ lint: .venv/.test
 bench: .venv/.test
 	$(BIN)/python -m benchmarks
 
-# 2,000 damaged models, 1,000 with an impossible meaning, 500 images, 2,000 JSON files, 100 videos, 100 ONNX files (half an
-# hour; docs/reliability.md has the figures).
+# 2,000 damaged models, 1,000 with an impossible meaning, 500 images, 2,000 JSON files, 100 videos, 100 ONNX files, 200 device
+# recordings (half an hour; docs/reliability.md has the figures).
 fuzz: .venv/.test
 	$(BIN)/python -m tests.fuzz
 
