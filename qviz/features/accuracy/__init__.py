@@ -18,7 +18,6 @@ from qviz.detector import AP_SCORE, PAGE_SCORE
 from qviz.errors import DatasetError
 from qviz.features.accuracy.ap import AveragePrecision, VariantLoss, coco_lines
 from qviz.features.accuracy.bootstrap import Bootstrap
-from qviz.features.accuracy.coco.matching import ResultRows
 from qviz.features.accuracy.confusion import (
     Confusion,
     ImageLoss,
@@ -168,7 +167,7 @@ class Evaluation(Result):
     reliabilities: tuple[Reliability, ...] = ()
     details: tuple[LossDetail, ...] = ()
     reference_as_truth: bool = False
-    results: Sequence[np.ndarray] = ()
+    results: tuple[np.ndarray, ...] = ()
     image_ids: Mapping[int, int | str] = field(default_factory=dict)
     problems: tuple[DatasetProblem, ...] = ()
     operating: Operating | None = None
@@ -293,7 +292,7 @@ def evaluate(
         reliabilities=tuple(model.reliability for model in results),
         details=_details(evaluator, models, results),
         reference_as_truth=reference_as_truth,
-        results=ResultRows([(model.ap.detections, model.ap.classes) for model in results]),
+        results=tuple(model.ap.results for model in results),
         image_ids={row.id: row.id if row.source_id is None else row.source_id for row in complete.images},
         problems=() if reference_as_truth else _problems(context, evaluator, dataset, results[0].ap.figures),
         operating=operate_models([model.ap for model in results], at),

@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
@@ -229,25 +228,6 @@ def result_rows(detections: Mapping[int, Detections], classes: Mapping[int, int]
     boxes[:, 2:] -= boxes[:, :2]
     scores = np.concatenate([np.empty(0), *(one.scores for one in by_image)])
     return np.column_stack([images, boxes, scores, category])[has_category]
-
-
-class ResultRows(Sequence[np.ndarray]):
-    """`result_rows` of several models, each computed whenever it is read: it takes 56 bytes per detection.
-
-    Args:
-        models: (detections, classes) of each model, the arguments of `result_rows`.
-    """
-
-    def __init__(self, models: Sequence[tuple[Mapping[int, Detections], Mapping[int, int]]]) -> None:
-        self._models = models
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return ResultRows(self._models[index])
-        return result_rows(*self._models[index])
-
-    def __len__(self) -> int:
-        return len(self._models)
 
 
 def _categories(class_ids: np.ndarray, classes: Mapping[int, int]) -> tuple[np.ndarray, np.ndarray]:
