@@ -262,7 +262,7 @@ def _rescale(model: Any, index: int, factor: float) -> None:
     """Give a bias steps that are larger by a factor, in place. Values beyond its type are cut off, see `biases`."""
     tensor = model.subgraphs[0].tensors[index]
     dtype = np.int64 if tensor.type == fb.TensorType.INT64 else np.int32
-    stored = np.asarray(model.buffers[tensor.buffer].data, np.uint8).view(dtype)
+    stored = np.asarray(model.buffers[tensor.buffer].data, np.uint8).view(dtype).astype(np.float64)
     ends = np.iinfo(dtype)
     values = np.clip(np.rint(stored / factor), ends.min, ends.max).astype(dtype)
     set_constant(model, index, values, np.asarray(tensor.quantization.scale, np.float64) * factor)

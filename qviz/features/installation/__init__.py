@@ -62,8 +62,8 @@ class Installation(Result):
     Attributes:
         versions: Name -> version of qviz, Python and each installed package that qviz requires, extras included.
         machine: `system`, `processor`, `cores`, `memory_mb`, `free_memory_mb` and `free_disk_mb` (in MiB),
-            `worker_memory_limit` and `worker_sandbox` (sentences), `cache` (a folder) and `container` (whether qviz runs in
-            one).
+            `worker_memory_limit` and `worker_sandbox` (sentences), `cache` (a folder) and `container` (whether qviz
+            runs in one).
         limits: The limits in force.
         limits_file: Path of the administrator's file of limits; empty if there is none.
         optional: Parts of qviz that need further packages.
