@@ -214,7 +214,7 @@ def test_a_worker_cannot(attempt: str, outcomes: tuple[dict[str, str], dict[str,
 
 
 @needs_kernel
-@pytest.mark.parametrize("attempt", ALLOWED)
+@pytest.mark.parametrize("attempt", sorted(ALLOWED))
 def test_a_worker_can(attempt: str, outcomes: tuple[dict[str, str], dict[str, str]]) -> None:
     assert outcomes[0][attempt] == ""
 
