@@ -4,7 +4,8 @@ Each slot is a thread with a single-worker executor that runs one job at a time.
 much memory, only that job fails: its worker is killed and replaced while other jobs continue. A worker runs many jobs,
 so that later jobs can use the interpreters that earlier jobs have cached in its process.
 
-Large byte strings reach the workers as a `Blob`, a file in a private folder.
+Large byte strings reach the workers as a `Blob`, a file in a private folder. Workers of all engines of this process
+read the blobs of any of them, as a computation with workers of its own is given models that others have loaded.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, TimeoutError
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -104,6 +105,7 @@ class LocalEngine(Engine):
         atexit.unregister(self.close)
         for slot in self._slots:
             slot.stop()
+        shutil.rmtree(self._rights.shared, ignore_errors=True)
         self._stack.close()
 
 
@@ -111,14 +113,13 @@ class _Rights:
     """What the sandbox of an engine's workers leaves them of the file system.
 
     Attributes:
-        shared: The folder of the engine's blobs, which workers read and do not list.
-        readable: `shared`, and the paths that were added. A worker never gets more than it had when it started.
+        shared: The folder of the engine's blobs, inside the one of all engines, which workers read and do not list.
+        readable: That folder, and the paths that were added. A worker never gets more than it had when it started.
     """
 
     def __init__(self, folder: Path, writable: Path | None) -> None:
-        self.shared = folder / "shared"
-        self.shared.mkdir(mode=0o700)
-        self.readable = frozenset({self.shared})
+        self.shared = Path(tempfile.mkdtemp(dir=_folder_of_blobs()))
+        self.readable = frozenset({self.shared.parent})
         self._folder = folder
         self._writable = () if writable is None else (writable,)
 
@@ -349,6 +350,22 @@ def _end_with_parent(parent: int) -> None:
     while os.getppid() == parent:  # never changes on Windows, where loky's workers end by themselves
         time.sleep(1.0)
     os._exit(1)
+
+
+_STARTING = threading.Lock()
+
+
+def _folder_of_blobs() -> Path:
+    """The folder with the blobs of all engines of this process; it is removed when the process ends."""
+    with _STARTING:
+        return _new_folder_of_blobs()
+
+
+@cache
+def _new_folder_of_blobs() -> Path:
+    stack = contextlib.ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(temporary_folder())
 
 
 @contextlib.contextmanager
