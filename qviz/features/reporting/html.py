@@ -40,7 +40,7 @@ from qviz.features.reporting.sections import LEAD, SECTIONS, available, check_ch
 from qviz.features.reporting.study import Study
 from qviz.features.reporting.text import findings, first_steps, headline, next_steps
 from qviz.features.reporting.work import study_tradeoff
-from qviz.features.slices.text import variant_sentences
+from qviz.features.slices.text import alarm_sentences, variant_sentences
 from qviz.features.video.text import finding as video_finding
 from qviz.formatting import UNKNOWN, megabytes, points, score, share, signed_points, three
 
@@ -142,10 +142,13 @@ def _slices(study: Study, charts: ReportCharts) -> dict[str, Any]:
     result = study.evaluation.slices if study.evaluation is not None else None
     assert result is not None, "the section needs slices"
     names = [model.name for model in study.variants]
+    ranges = study.ranges.items()
+    alarms = [" ".join(alarm_sentences(row.alarms, row.images, row.slices, name)) for name, row in ranges]
     return {
-        "sentences": variant_sentences(result, names),
+        "sentences": [*variant_sentences(result, names), *alarms],
         "names": names,
         "rows": result.rows[:MAX_ROWS],
+        "ranges": [study.ranges.get(name) for name in names] if study.ranges else None,
         "remarks": result.remarks,
         "charts": charts.slices(),
     }

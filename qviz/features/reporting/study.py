@@ -29,6 +29,7 @@ from qviz.features.inspection.warning import Warning
 from qviz.features.layer_error import LayerErrors
 from qviz.features.object_risk import Risks
 from qviz.features.object_risk.estimate import OUTCOMES
+from qviz.features.slices.ranges import SliceAlarm
 from qviz.features.video import VideoResult
 from qviz.features.what_if import WhatIf
 from qviz.formatting import plural
@@ -121,6 +122,20 @@ class Diagnosed:
     cure: str
 
 
+@dataclass(frozen=True, slots=True)
+class StudiedRanges:
+    """How many images drive the network far outside a variant's calibrated ranges.
+
+    Attributes:
+        images, alarms: Number of images that were examined, and number of these images with an alarm.
+        slices: One entry per slice, in the order of the evaluation's slices.
+    """
+
+    images: int
+    alarms: int
+    slices: tuple[SliceAlarm, ...]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Study:
     """All results of a comparison of models.
@@ -135,6 +150,7 @@ class Study:
         diagnoses: Short name of a variant -> its diagnosis, if there was one on the same images.
         videos: Short name of a variant -> the result of both models on the frames of a clip.
         risks: Short name of a variant -> the risk of the objects, of which only those with the highest are stored.
+        ranges: Short name of a variant with calibrated ranges -> the images outside them, if there are slices.
     """
 
     name: str
@@ -150,6 +166,7 @@ class Study:
     diagnoses: Mapping[str, Diagnosed] = field(default_factory=dict)
     videos: Mapping[str, VideoResult] = field(default_factory=dict)
     risks: Mapping[str, Risks] = field(default_factory=dict)
+    ranges: Mapping[str, StudiedRanges] = field(default_factory=dict)
 
     @property
     def reference(self) -> StudiedModel:
@@ -322,6 +339,12 @@ def _use_faults(study: Study) -> Iterator[str]:
         yield "its slices have other variants"
     if slices is not None and any(len(point.losses) != count for row in slices.curves for point in row.points):
         yield "the curves of its slices have other variants"
+    for name, ranges in study.ranges.items():
+        counts = ranges.images, len(ranges.slices)
+        if name not in {model.name for model in study.variants} or 0 in counts or slices is None:
+            yield f"its ranges of {name!r} have no images or slices, or are not of one of its variants"
+        elif [(row.trait, row.group) for row in ranges.slices] != [(row.trait, row.group) for row in slices.rows]:
+            yield f"its ranges of {name!r} have other slices"
     for name, result in study.videos.items():
         if name not in {model.name for model in study.variants} or len(result.summary) != 2 or not result.frames:
             yield f"its video of {name!r} has no frames, or is not of one of its variants"

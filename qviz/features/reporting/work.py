@@ -18,6 +18,7 @@ from qviz.errors import ImageError, SettingsError
 from qviz.features.accuracy import Evaluation, evaluate
 from qviz.features.comparison import Comparison, compare_variant
 from qviz.features.comparison.matching import worst_first
+from qviz.features.corruption_sweep.out_of_range import has_ranges
 from qviz.features.corruption_sweep.sweep import sweep
 from qviz.features.cost import profile
 from qviz.features.cost.tradeoff import Point, Tradeoff, tradeoff
@@ -27,8 +28,9 @@ from qviz.features.diagnosis import Diagnosis
 from qviz.features.layer_error import LayerErrors, layers
 from qviz.features.object_risk import Risks, risk
 from qviz.features.reporting.studied_models import studied_models
-from qviz.features.reporting.study import Diagnosed, Provenance, StudiedImage, Study
+from qviz.features.reporting.study import Diagnosed, Provenance, StudiedImage, StudiedRanges, Study
 from qviz.features.slices import slices
+from qviz.features.slices.ranges import slice_ranges
 from qviz.features.video import video
 from qviz.features.what_if import NAMING_IMAGES, WhatIf, what_if
 from qviz.structures import Dataset, DatasetImage, EncodedImage, Scheme, digest_of
@@ -312,7 +314,7 @@ def with_extras(
         context.progress.step("Measuring size, latency and memory")
         study = replace(study, profile=profile(context, models, threads=(context.threads,), runs=RUNS))
     if "slices" in also and dataset is not None and study.evaluation is not None and study.variants:
-        study = replace(study, evaluation=_sliced(context, study.evaluation, dataset))
+        study = _with_slices(context, study, study.evaluation, models, dataset)
     if "risk" in also:
         study = replace(study, risks=_risks(context, study, models, images))
     return study
@@ -331,11 +333,21 @@ def _risks(
     return risks
 
 
-def _sliced(context: Context, evaluation: Evaluation, dataset: Dataset) -> Evaluation:
-    """The evaluation with its slices. Only slices with a significant loss list the names of their images."""
+def _with_slices(
+    context: Context, study: Study, evaluation: Evaluation, models: Sequence[LoadedModel], dataset: Dataset
+) -> Study:
+    """The study with slices, and for each variant with calibrated ranges the images of each slice outside them.
+
+    Only slices with a significant loss list the names of their images.
+    """
     result = slices(context, evaluation, dataset)
+    sliced, ranges = replace(evaluation, slices=result), {}
+    for card, variant in zip(study.variants, models[1:], strict=True):
+        if result.rows and has_ranges(models[0], variant):
+            row = slice_ranges(context, sliced, (models[0], variant), dataset)
+            ranges[card.name] = StudiedRanges(row.images, row.alarms, row.slices)
     rows = tuple(row if row.significant else replace(row, image_names=()) for row in result.rows)
-    return replace(evaluation, slices=replace(result, rows=rows))
+    return replace(study, evaluation=replace(evaluation, slices=replace(result, rows=rows)), ranges=ranges)
 
 
 def with_videos(context: Context, study: Study, models: Sequence[LoadedModel], clip: Path, every: int = 1) -> Study:

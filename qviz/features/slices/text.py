@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from qviz.features.accuracy.slice_loss import SliceLoss, Slices, VariantSliceLoss
 from qviz.features.slices.losses import MIN_IMAGES, MIN_OBJECTS
-from qviz.features.slices.ranges import CalibrationGain, Gain, SliceRanges
+from qviz.features.slices.ranges import CalibrationGain, Gain, SliceAlarm, SliceRanges
 from qviz.features.slices.traits import is_of_images
 from qviz.formatting import interval, listed, plural, points, share, signed_points
 
@@ -53,14 +53,20 @@ MIN_ALARMS = 3
 NAMED_IMAGES = 5
 
 
+def alarm_sentences(alarms: int, images: int, slices: Sequence[SliceAlarm], name: str) -> list[str]:
+    """Sentences on the number of images outside the ranges of variant `name`, and on the slice with most of them."""
+    count = f"{alarms or 'None'} of {plural(images, 'image')}"
+    texts = [f"{count} {'drives' if alarms <= 1 else 'drive'} the network far outside the ranges of {name}."]
+    rows = [row for row in slices if row.alarms >= MIN_ALARMS]
+    most_frequent = max(rows, key=lambda row: (row.share, row.alarms), default=None)
+    if most_frequent is not None and most_frequent.share > alarms / images:
+        texts.append(f"Most often {most_frequent.meaning} do: {most_frequent.alarms} of {most_frequent.images}.")
+    return texts
+
+
 def ranges_sentences(result: SliceRanges, name: str) -> list[str]:
     """Sentences on the number of images outside the ranges, the slice with most, the images to add, and the gain."""
-    count = f"{result.alarms or 'None'} of {plural(result.images, 'image')}"
-    texts = [f"{count} {'drives' if result.alarms <= 1 else 'drive'} the network far outside the ranges of {name}."]
-    rows = [row for row in result.slices if row.alarms >= MIN_ALARMS]
-    most_frequent = max(rows, key=lambda row: (row.share, row.alarms), default=None)
-    if most_frequent is not None and most_frequent.share > result.alarms / result.images:
-        texts.append(f"Most often {most_frequent.meaning} do: {most_frequent.alarms} of {most_frequent.images}.")
+    texts = alarm_sentences(result.alarms, result.images, result.slices, name)
     if result.worst is not None:
         texts.append(_to_add(result, result.worst.meaning))
     if result.gain is not None:

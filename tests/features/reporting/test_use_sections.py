@@ -14,7 +14,8 @@ from qviz.features.object_risk import ObjectRisk, Risks
 from qviz.features.object_risk.estimate import Decile, RiskTest
 from qviz.features.reporting.html import render
 from qviz.features.reporting.sections import available
-from qviz.features.reporting.study import Study, read_study, study_bytes
+from qviz.features.reporting.study import StudiedRanges, Study, read_study, study_bytes
+from qviz.features.slices.ranges import SliceAlarm
 from qviz.features.video import FrameModel, FrameRow, ModelSummary, Track, VideoResult
 from qviz.formatting import points
 from qviz.structures import Loss
@@ -59,7 +60,9 @@ def used(study: Study) -> Study:
     assert study.evaluation is not None
     evaluation = replace(study.evaluation, slices=sliced([model.file for model in study.variants]))
     videos = {study.variants[0].name: clip([study.reference.name, study.variants[0].name])}
-    return replace(study, evaluation=evaluation, videos=videos, risks={study.variants[0].name: risks()})
+    ranges = StudiedRanges(24, 5, (SliceAlarm("weather", HOSTILE, f"images with weather {HOSTILE}", 7, 4),))
+    first = study.variants[0].name
+    return replace(study, evaluation=evaluation, videos=videos, risks={first: risks()}, ranges={first: ranges})
 
 
 def test_figures_of_each_section_are_on_the_page(used: Study) -> None:
@@ -70,6 +73,8 @@ def test_figures_of_each_section_are_on_the_page(used: Study) -> None:
     for model in used.evaluation.operating.models:
         assert f"<td>{points(model.figures.recall)}</td>" in page
     assert "loses 12.3 [5.0, 20.0] points of recall more than in the others" in page
+    assert "5 of 24 images drive the network far outside the ranges of int8. Most often images with weather" in page
+    assert "<th>outside the ranges</th>" in page and page.count("<td>4 of 7</td>") == 1
     assert "62%" in page and "1.2%" in page and "96.0" in page
     assert "agree least in second 2 (agreement 0.50)" in page
     captions = [line for line in page.splitlines() if line.startswith("<figcaption>")]
@@ -96,6 +101,8 @@ def test_a_saved_study_keeps_them_and_contradictions_are_refused(used: Study) ->
     for damage, sentence in (
         (lambda one: one["videos"].update(other=one["videos"].pop("int8")), "its video of 'other'"),
         (lambda one: one["evaluation"]["slices"]["rows"][0]["losses"].pop(), "its slices have other variants"),
+        (lambda one: one["ranges"].update(other=one["ranges"].pop("int8")), "its ranges of 'other'"),
+        (lambda one: one["ranges"]["int8"]["slices"][0].update(group="x"), "its ranges of 'int8' have other slices"),
         (lambda one: one["evaluation"]["operating"]["losses"].pop(), "its operating point has other models"),
         (lambda one: one["risks"].update(other=one["risks"].pop("int8")), "its risk of 'other'"),
     ):
